@@ -1,0 +1,129 @@
+//! The one error type of the crate. Knows nothing of the rest.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+type Source = Box<dyn StdError + Send + Sync + 'static>;
+
+/// What went wrong, in one opaque type.
+///
+/// Ask it what it is with the `is_*` predicates; print it for a sentence that says what to do. An API key is
+/// never part of it.
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+struct Inner {
+    kind: Kind,
+    message: String,
+    source: Option<Source>,
+    report: Option<crate::error::Left>,
+}
+
+/// What a flush that did not finish left behind: numbers of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) sent: u64,
+    pub(crate) failed: u64,
+    pub(crate) left: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Config,
+    Timeout,
+    Delivery,
+    Io,
+    Decode,
+}
+
+impl Error {
+    #[cold]
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            inner: Box::new(Inner {
+                kind,
+                message: message.into(),
+                source: None,
+                report: None,
+            }),
+        }
+    }
+
+    /// A setting that cannot be used: `message` names the field, where it came from and what is accepted.
+    #[cold]
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self::new(Kind::Config, message)
+    }
+
+    #[must_use]
+    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.inner.source = Some(source.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_report(mut self, report: Left) -> Self {
+        self.inner.report = Some(report);
+        self
+    }
+
+    pub(crate) fn left(&self) -> Option<Left> {
+        self.inner.report
+    }
+
+    /// A setting is missing, malformed or out of range.
+    #[must_use]
+    pub fn is_config(&self) -> bool {
+        self.inner.kind == Kind::Config
+    }
+
+    /// A deadline passed before the work was done.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.inner.kind == Kind::Timeout
+    }
+
+    /// Events could not be delivered: the endpoint refused them or could not be reached.
+    #[must_use]
+    pub fn is_delivery(&self) -> bool {
+        self.inner.kind == Kind::Delivery
+    }
+
+    /// A file, a socket or a database failed.
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        self.inner.kind == Kind::Io
+    }
+
+    /// Something that was received or read does not have the form it should have.
+    #[must_use]
+    pub fn is_decode(&self) -> bool {
+        self.inner.kind == Kind::Decode
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Error");
+        debug
+            .field("kind", &self.inner.kind)
+            .field("message", &self.inner.message);
+        if let Some(source) = &self.inner.source {
+            debug.field("source", source);
+        }
+        debug.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.inner.source.as_ref().map(|source| &**source as _)
+    }
+}

@@ -1,0 +1,342 @@
+//! Attribute names and the rules that read them, as tables. Knows nothing of spans, servers or the wire format.
+
+/// Names that HoneyHive gives attributes on the wire.
+pub(crate) mod name {
+    pub(crate) const SESSION_ID: &str = "honeyhive.session_id";
+    pub(crate) const PROJECT: &str = "honeyhive.project";
+    pub(crate) const SOURCE: &str = "honeyhive.source";
+    /// The second spelling of the three above.
+    pub(crate) const ASSOCIATION: &str = "traceloop.association.properties.";
+
+    pub(crate) const EVENT_TYPE: &str = "honeyhive_event_type";
+    pub(crate) const EVENT_NAME: &str = "honeyhive_event_name";
+    pub(crate) const EVENT_ID: &str = "honeyhive_event_id";
+    pub(crate) const ERROR: &str = "honeyhive_error";
+    pub(crate) const ERROR_TYPE: &str = "honeyhive_error_type";
+    pub(crate) const DURATION_MS: &str = "honeyhive_duration_ms";
+
+    pub(crate) const INPUTS: &str = "honeyhive_inputs";
+    pub(crate) const OUTPUTS: &str = "honeyhive_outputs";
+    pub(crate) const CONFIG: &str = "honeyhive_config";
+    pub(crate) const METADATA: &str = "honeyhive_metadata";
+    pub(crate) const METRICS: &str = "honeyhive_metrics";
+    pub(crate) const FEEDBACK: &str = "honeyhive_feedback";
+    pub(crate) const USER_PROPERTIES: &str = "honeyhive_user_properties";
+}
+
+/// The buckets of an event, as they follow `honeyhive_` or `honeyhive.` in an attribute's name.
+pub(crate) const NAMESPACES: [&str; 7] = [
+    "inputs",
+    "outputs",
+    "config",
+    "metadata",
+    "metrics",
+    "feedback",
+    "user_properties",
+];
+
+/// How a value of an attribute is turned into an event type.
+#[derive(Debug)]
+enum Values {
+    /// The value is the event type.
+    Explicit,
+    /// Lower-cased value to event type; the last column answers for other values, `None` asks the next rule.
+    Table(
+        &'static [(&'static str, &'static str)],
+        Option<&'static str>,
+    ),
+}
+
+/// Which attribute decides the type of an event: the first rule that answers wins.
+const EVENT_TYPE_RULES: &[(&str, Values)] = &[
+    (name::EVENT_TYPE, Values::Explicit),
+    ("honeyhive_event_type_raw", Values::Explicit),
+    ("honeyhive.event_type", Values::Explicit),
+    (
+        "gen_ai.operation.name",
+        Values::Table(
+            &[
+                ("chat", "model"),
+                ("text_completion", "model"),
+                ("generate_content", "model"),
+                ("embeddings", "model"),
+                ("transcription", "model"),
+                ("image_generation", "model"),
+                ("audio_generation", "model"),
+                ("invoke_agent", "chain"),
+                ("create_agent", "chain"),
+                ("invoke_workflow", "chain"),
+                ("plan", "chain"),
+                ("execute_tool", "tool"),
+                ("retrieval", "tool"),
+                ("rerank", "tool"),
+                ("search_memory", "tool"),
+                ("create_memory", "tool"),
+                ("update_memory", "tool"),
+                ("upsert_memory", "tool"),
+                ("delete_memory", "tool"),
+            ],
+            None,
+        ),
+    ),
+    (
+        "openinference.span.kind",
+        Values::Table(
+            &[
+                ("llm", "model"),
+                ("chain", "chain"),
+                ("agent", "chain"),
+                ("prompt", "chain"),
+            ],
+            Some("tool"),
+        ),
+    ),
+    (
+        "traceloop.span.kind",
+        Values::Table(
+            &[
+                ("workflow", "chain"),
+                ("task", "chain"),
+                ("agent", "chain"),
+                ("tool", "tool"),
+            ],
+            None,
+        ),
+    ),
+    (
+        "langfuse.type",
+        Values::Table(
+            &[
+                ("generation", "model"),
+                ("span", "chain"),
+                ("event", "tool"),
+                ("tool", "tool"),
+            ],
+            None,
+        ),
+    ),
+    (
+        "langsmith.span.kind",
+        Values::Table(
+            &[
+                ("llm", "model"),
+                ("tool", "tool"),
+                ("retriever", "tool"),
+                ("chain", "chain"),
+                ("agent", "chain"),
+                ("prompt", "chain"),
+            ],
+            None,
+        ),
+    ),
+    (
+        "llm.request.type",
+        Values::Table(
+            &[
+                ("chat", "model"),
+                ("completion", "model"),
+                ("embedding", "model"),
+                ("rerank", "tool"),
+            ],
+            None,
+        ),
+    ),
+];
+
+/// Attributes whose mere presence says model, if the operation was not named.
+const MODEL_SHAPE: [&str; 2] = ["gen_ai.request.model", "llm.model_name"];
+const MODEL_SHAPE_NEEDS: [&str; 7] = [
+    "gen_ai.input.messages",
+    "gen_ai.output.messages",
+    "gen_ai.prompt",
+    "gen_ai.completion",
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens",
+    "llm.token_count.total",
+];
+
+/// The type of an event from its attributes, or `None` where they do not tell.
+///
+/// `get` answers with the text of an attribute, `has` whether an attribute is there at all. The answer of an explicit
+/// attribute is returned as it was given; `workflow` and `agent` are the caller's to translate.
+pub(crate) fn event_type<'a>(
+    get: impl Fn(&str) -> Option<std::borrow::Cow<'a, str>>,
+    has: impl Fn(&str) -> bool,
+) -> Option<std::borrow::Cow<'a, str>> {
+    for (attribute, values) in EVENT_TYPE_RULES {
+        let Some(value) = get(attribute) else {
+            continue;
+        };
+        let value = match value {
+            std::borrow::Cow::Borrowed(text) => std::borrow::Cow::Borrowed(text.trim()),
+            std::borrow::Cow::Owned(text) => std::borrow::Cow::Owned(text.trim().to_owned()),
+        };
+        if value.is_empty() {
+            continue;
+        }
+        match values {
+            Values::Explicit => return Some(value),
+            Values::Table(table, other) => {
+                let known = table
+                    .iter()
+                    .find(|(from, _)| value.eq_ignore_ascii_case(from))
+                    .map(|(_, to)| *to);
+                if let Some(answer) = known.or(*other) {
+                    return Some(std::borrow::Cow::Borrowed(answer));
+                }
+            }
+        }
+    }
+    if has("mcp.method.name") {
+        return Some(std::borrow::Cow::Borrowed("tool"));
+    }
+    let model =
+        MODEL_SHAPE.iter().any(|key| has(key)) && MODEL_SHAPE_NEEDS.iter().any(|key| has(key));
+    model.then_some(std::borrow::Cow::Borrowed("model"))
+}
+
+/// Prefixes of attributes that are some convention's own and pass to the wire under the name they have.
+const CONVENTION_PREFIXES: &[&str] = &[
+    "gen_ai.",
+    "llm.",
+    "openinference.",
+    "traceloop.",
+    "input.",
+    "output.",
+    "tool.",
+    "tool_call.",
+    "retrieval.",
+    "reranker.",
+    "embedding.",
+    "session.",
+    "user.",
+    "tag.",
+    "prompt.",
+    "completion.",
+    "mcp.",
+    "langfuse.",
+    "langsmith.",
+    "gcp.vertex.",
+    "adk.",
+    "openai.",
+    "aws.",
+    "azure.",
+    "http.",
+    "url.",
+    "network.",
+    "server.",
+    "client.",
+    "rpc.",
+    "db.",
+    "rig.",
+    "agent.",
+    "graph.",
+    "exception.",
+    "error.",
+    "code.",
+    "thread.",
+    "messaging.",
+    "baggage.",
+    "honeyhive.",
+];
+
+/// Whether an attribute belongs to a convention and keeps its name on the wire.
+pub(crate) fn is_convention(attribute: &str) -> bool {
+    attribute.starts_with("honeyhive_")
+        || (attribute.contains('.')
+            && CONVENTION_PREFIXES
+                .iter()
+                .any(|prefix| attribute.starts_with(prefix)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    fn of(attributes: &[(&str, &str)]) -> Option<String> {
+        let find = |key: &str| {
+            attributes
+                .iter()
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| *value)
+        };
+        event_type(
+            |key| find(key).map(|value| Cow::Owned(value.to_owned())),
+            |key| find(key).is_some(),
+        )
+        .map(Cow::into_owned)
+    }
+
+    #[test]
+    fn the_first_rule_that_answers_wins() {
+        let cases: &[(&[(&str, &str)], Option<&str>)] = &[
+            (&[], None),
+            (
+                &[
+                    ("honeyhive_event_type", "tool"),
+                    ("gen_ai.operation.name", "chat"),
+                ],
+                Some("tool"),
+            ),
+            (&[("honeyhive.event_type", "chain")], Some("chain")),
+            (&[("honeyhive_event_type", "bogus")], Some("bogus")),
+            (
+                &[
+                    ("honeyhive_event_type", " "),
+                    ("gen_ai.operation.name", "chat"),
+                ],
+                Some("model"),
+            ),
+            (&[("gen_ai.operation.name", "Chat")], Some("model")),
+            (&[("gen_ai.operation.name", "invoke_agent")], Some("chain")),
+            (
+                &[
+                    ("gen_ai.operation.name", "weird"),
+                    ("openinference.span.kind", "LLM"),
+                ],
+                Some("model"),
+            ),
+            (&[("openinference.span.kind", "nope")], Some("tool")),
+            (&[("traceloop.span.kind", "workflow")], Some("chain")),
+            (
+                &[
+                    ("traceloop.span.kind", "weird"),
+                    ("langfuse.type", "GENERATION"),
+                ],
+                Some("model"),
+            ),
+            (&[("llm.request.type", "rerank")], Some("tool")),
+            (&[("mcp.method.name", "tools/call")], Some("tool")),
+            (&[("gen_ai.request.model", "gpt")], None),
+            (
+                &[
+                    ("gen_ai.request.model", "gpt"),
+                    ("gen_ai.usage.input_tokens", "1"),
+                ],
+                Some("model"),
+            ),
+        ];
+        for (attributes, expected) in cases {
+            assert_eq!(of(attributes).as_deref(), *expected, "{attributes:?}");
+        }
+    }
+
+    #[test]
+    fn plain_names_are_no_convention() {
+        for plain in [
+            "question", "metadata", "model", "user_id", "input", "return", "a.b", "tools.x",
+        ] {
+            assert!(!is_convention(plain), "{plain}");
+        }
+        for known in [
+            "gen_ai.request.model",
+            "input.value",
+            "honeyhive.project",
+            "honeyhive_inputs.q",
+            "llm.x",
+        ] {
+            assert!(is_convention(known), "{known}");
+        }
+    }
+}

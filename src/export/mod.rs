@@ -1,0 +1,2 @@
+//! From records to the wire.
+pub(crate) mod otlp;

@@ -1,0 +1,4 @@
+//! The OTLP wire format.
+
+#[cfg(feature = "server")]
+pub(crate) mod proto;

@@ -1,0 +1,1 @@
+//! OTLP messages as prost types, for the local server.
