@@ -1,2 +1,147 @@
-//! The one internal model of spans, sessions and events.
+//! The one internal model: what a span is between the thread that closed it and the wire. Knows nothing of layers,
+//! workers or encodings.
+
+pub(crate) mod directory;
+pub(crate) mod fields;
 pub(crate) mod semconv;
+pub(crate) mod value;
+
+use std::fmt;
+
+use tracing::Metadata;
+
+use crate::id::SessionId;
+use fields::Limits;
+
+/// What an event is on the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventType {
+    /// A call of a model.
+    Model,
+    /// A call of a tool or another function; the default.
+    Tool,
+    /// A step made of other steps: a pipeline, an agent, a workflow.
+    Chain,
+    /// A whole session.
+    Session,
+}
+
+impl EventType {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Tool => "tool",
+            Self::Chain => "chain",
+            Self::Session => "session",
+        }
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The fixed part of a span: plain data, copied into the hand-over buffer as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    pub(crate) meta: &'static Metadata<'static>,
+    pub(crate) trace_id: u128,
+    pub(crate) span_id: u64,
+    /// Zero: a root.
+    pub(crate) parent_id: u64,
+    pub(crate) session: SessionId,
+    pub(crate) start: u64,
+    /// Zero while nothing has been seen that ends it.
+    pub(crate) end: u64,
+    /// The span, or something in it, was left by a panic.
+    pub(crate) panicked: bool,
+    /// The span was made while the thread was unwinding already.
+    pub(crate) born_unwinding: bool,
+    /// Somebody asked for the id of the event, so it is sent along.
+    pub(crate) wants_event_id: bool,
+    /// The span was still open when the instance shut down.
+    pub(crate) unfinished: bool,
+    pub(crate) lost_fields: u32,
+    pub(crate) events: u32,
+    pub(crate) lost_events: u32,
+}
+
+/// An open span.
+#[derive(Debug)]
+pub(crate) struct SpanRecord {
+    pub(crate) head: Head,
+    /// Typed entries, see [`fields`].
+    pub(crate) fields: Vec<u8>,
+    /// The callsites of the events among the entries.
+    pub(crate) callsites: Vec<&'static Metadata<'static>>,
+    compact_at: usize,
+}
+
+/// Records are compacted when their fields have doubled past this.
+const COMPACT_FROM: usize = 64 * 1024;
+
+impl SpanRecord {
+    pub(crate) fn new(head: Head) -> Self {
+        Self { head, fields: Vec::new(), callsites: Vec::new(), compact_at: COMPACT_FROM }
+    }
+
+    /// Makes a used record new, keeping its buffers.
+    pub(crate) fn reset(&mut self, head: Head) {
+        self.head = head;
+        self.fields.clear();
+        self.callsites.clear();
+        self.compact_at = COMPACT_FROM;
+    }
+
+    /// Whether the buffers are small enough to be kept for the next span.
+    pub(crate) fn is_poolable(&self) -> bool {
+        self.fields.capacity() <= COMPACT_FROM && self.callsites.capacity() <= 256
+    }
+
+    /// Appends entries written elsewhere.
+    pub(crate) fn append(&mut self, entries: &[u8], limits: Limits) {
+        self.fields.extend_from_slice(entries);
+        self.settle(limits);
+    }
+
+    /// Appends an event, or counts it when the span has its fill.
+    pub(crate) fn append_event(
+        &mut self,
+        callsite: &'static Metadata<'static>,
+        ticks: u64,
+        entries: &[u8],
+        limits: Limits,
+    ) {
+        if self.head.events >= limits.events {
+            self.head.lost_events = self.head.lost_events.saturating_add(1);
+            return;
+        }
+        let known = self.callsites.iter().position(|known| known.callsite() == callsite.callsite());
+        let index = known.unwrap_or_else(|| {
+            self.callsites.push(callsite);
+            self.callsites.len() - 1
+        });
+        let Ok(index) = u16::try_from(index) else { return };
+        self.head.events += 1;
+        let start = fields::begin_event(&mut self.fields, index, ticks);
+        self.fields.extend_from_slice(entries);
+        fields::end_event(&mut self.fields, start);
+        self.settle(limits);
+    }
+
+    /// Keeps the record within its limits; costs a comparison until it has grown past 64 KiB.
+    pub(crate) fn settle(&mut self, limits: Limits) {
+        if self.fields.len() < self.compact_at && self.fields.len() <= limits.span {
+            return;
+        }
+        // Once it is full, an eighth is freed at a time, so that a stream of small writes stays cheap.
+        let lost = fields::compact(&mut self.fields, self.head.meta, limits.span);
+        self.head.lost_fields = self.head.lost_fields.saturating_add(lost);
+        self.compact_at = self.fields.len().saturating_mul(2).max(COMPACT_FROM);
+    }
+}

@@ -249,6 +249,21 @@ pub(crate) fn is_convention(attribute: &str) -> bool {
                 .any(|prefix| attribute.starts_with(prefix)))
 }
 
+/// Lists that the platform reads as one JSON text instead of one attribute an element.
+const WHOLE: &[(&str, &str)] = &[
+    (name::INPUTS, "chat_history"),
+    (name::INPUTS, "functions"),
+    (name::OUTPUTS, "chat_history"),
+    (name::OUTPUTS, "tool_calls"),
+];
+
+/// Whether a container under this name stays one JSON text.
+pub(crate) fn is_whole(namespace: &str, key: &str) -> bool {
+    WHOLE
+        .iter()
+        .any(|(whole_namespace, whole_key)| *whole_namespace == namespace && *whole_key == key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,178 @@
-//! The OTLP wire format.
+//! From records to the body of a request. Knows the OTLP format in both encodings, not how bodies are sent.
 
+mod json;
 #[cfg(feature = "server")]
 pub(crate) mod proto;
+mod protobuf;
+mod span;
+
+use bytes::Bytes;
+use tracing::Metadata;
+
+use crate::clock::Anchor;
+use crate::config::Protocol;
+use crate::event::Head;
+use crate::id::SessionId;
+pub(crate) use protobuf::PartialSuccess;
+pub(crate) use span::{Attribute, Scalar, Settings};
+
+/// What all requests of an instance have in common.
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    pub(crate) protocol: Protocol,
+    pub(crate) resource: Vec<Attribute<'static>>,
+    pub(crate) scope: String,
+}
+
+impl Envelope {
+    /// The content type of bodies.
+    pub(crate) const fn content_type(&self) -> &'static str {
+        match self.protocol {
+            Protocol::HttpProtobuf => "application/x-protobuf",
+            Protocol::HttpJson => "application/json",
+        }
+    }
+
+    /// What the server says of a batch it accepted.
+    pub(crate) fn partial_success(&self, body: &[u8]) -> PartialSuccess {
+        match self.protocol {
+            Protocol::HttpProtobuf => protobuf::partial_success(body),
+            Protocol::HttpJson => json::partial_success(body),
+        }
+    }
+
+    /// Starts a batch.
+    pub(crate) fn batch(&self) -> BatchBuilder {
+        let reserved = match self.protocol {
+            Protocol::HttpProtobuf => protobuf::envelope(&self.resource, &self.scope, usize::MAX >> 4).len() + 16,
+            Protocol::HttpJson => json::envelope(&self.resource, &self.scope).0.len(),
+        };
+        BatchBuilder { protocol: self.protocol, out: vec![0; reserved], reserved, ends: Vec::new(), sessions: Vec::new() }
+    }
+
+    /// Ends a batch: what stands before the spans is written right before them.
+    pub(crate) fn finish(&self, batch: BatchBuilder) -> Batch {
+        let BatchBuilder { mut out, reserved, ends, sessions, .. } = batch;
+        let spans_end = out.len();
+        let head = match self.protocol {
+            Protocol::HttpProtobuf => {
+                protobuf::envelope(&self.resource, &self.scope, spans_end.saturating_sub(reserved))
+            }
+            Protocol::HttpJson => {
+                let (head, tail) = json::envelope(&self.resource, &self.scope);
+                out.extend_from_slice(tail);
+                head
+            }
+        };
+        let start = reserved.saturating_sub(head.len());
+        if let Some(slot) = out.get_mut(start..reserved) {
+            slot.copy_from_slice(&head);
+        }
+        Batch { body: Bytes::from(out).slice(start..), spans_start: reserved - start, ends, base: reserved, sessions }
+    }
+
+    /// Two batches with half the spans each, for a server that finds one too large.
+    pub(crate) fn split(&self, batch: &Batch) -> Option<[Batch; 2]> {
+        let middle = batch.ends.len() / 2;
+        if middle == 0 {
+            return None;
+        }
+        let (mut first, mut second) = (self.batch(), self.batch());
+        for index in 0..batch.ends.len() {
+            let span = batch.span(index)?;
+            let half = if index < middle { &mut first } else { &mut second };
+            half.push_encoded(span);
+        }
+        first.sessions.clone_from(&batch.sessions);
+        second.sessions.clone_from(&batch.sessions);
+        Some([self.finish(first), self.finish(second)])
+    }
+}
+
+/// A batch under construction.
+#[derive(Debug)]
+pub(crate) struct BatchBuilder {
+    protocol: Protocol,
+    out: Vec<u8>,
+    reserved: usize,
+    ends: Vec<usize>,
+    sessions: Vec<SessionId>,
+}
+
+impl BatchBuilder {
+    pub(crate) fn push(
+        &mut self,
+        head: &Head,
+        fields: &[u8],
+        callsites: &[&'static Metadata<'static>],
+        anchor: Anchor,
+        settings: &Settings,
+    ) {
+        let span = span::assemble(head, fields, callsites, anchor, settings);
+        match self.protocol {
+            Protocol::HttpProtobuf => protobuf::put_span(&mut self.out, &span),
+            Protocol::HttpJson => {
+                self.comma();
+                json::put_span(&mut self.out, &span);
+            }
+        }
+        self.ends.push(self.out.len());
+        // Neighbours mostly share a session.
+        if self.sessions.last() != Some(&head.session) && !self.sessions.contains(&head.session) {
+            self.sessions.push(head.session);
+        }
+    }
+
+    fn push_encoded(&mut self, span: &[u8]) {
+        if self.protocol == Protocol::HttpJson {
+            self.comma();
+        }
+        self.out.extend_from_slice(span);
+        self.ends.push(self.out.len());
+    }
+
+    fn comma(&mut self) {
+        if !self.ends.is_empty() {
+            self.out.push(b',');
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The bytes of the spans so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.out.len().saturating_sub(self.reserved)
+    }
+}
+
+/// Spans, encoded and ready to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    pub(crate) body: Bytes,
+    spans_start: usize,
+    /// Where each span ends, counted from `base` bytes before the first.
+    ends: Vec<usize>,
+    base: usize,
+    /// The sessions of the spans.
+    pub(crate) sessions: Vec<SessionId>,
+}
+
+impl Batch {
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn span(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)?;
+        let start = match index.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => self.base,
+        };
+        let at = |position: usize| position.checked_sub(self.base)?.checked_add(self.spans_start);
+        let span = self.body.get(at(start)?..at(end)?)?;
+        // In JSON the comma between two spans belongs to the second.
+        Some(span.strip_prefix(b",").unwrap_or(span))
+    }
+}

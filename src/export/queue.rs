@@ -1,0 +1,281 @@
+//! Where closed spans wait for the worker: a buffer per thread, bounded in records and bytes, never blocking. Knows
+//! records, not what becomes of them.
+//!
+//! A thread appends to its own shard and touches what all threads share only once in a while. The worker takes whole
+//! buffers and leaves empty ones.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tracing::Metadata;
+
+use crate::event::{Head, SpanRecord};
+use crate::sync::lock;
+
+/// Records as they were handed over: heads, and their variable parts one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    pub(crate) heads: Vec<Closed>,
+    pub(crate) callsites: Vec<&'static Metadata<'static>>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// One record of a chunk, and how much of the chunk's other lists is its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closed {
+    pub(crate) head: Head,
+    pub(crate) bytes: usize,
+    pub(crate) callsites: usize,
+}
+
+/// What a record costs besides its fields.
+const HEAD_BYTES: usize = size_of::<Closed>();
+
+impl Closed {
+    /// The memory the record holds.
+    pub(crate) const fn cost(&self) -> usize {
+        HEAD_BYTES + self.bytes
+    }
+}
+
+impl Chunk {
+    /// Empties it, keeping buffers of an ordinary size.
+    pub(crate) fn recycle(&mut self) {
+        self.heads.clear();
+        self.callsites.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(1024 * 1024);
+        self.heads.shrink_to(8192);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    buffers: Mutex<Buffers>,
+    /// The queue is gone; the thread's entry can go.
+    dead: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    chunk: Chunk,
+    submitted: u64,
+    refused: u64,
+    /// Not yet added to what all threads share.
+    unpublished: Usage,
+    /// The worker has been woken for what is here.
+    woken: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    records: usize,
+    bytes: usize,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Taken,
+    /// Taken, and there is enough for the worker to be woken.
+    Wake,
+    /// There is no room.
+    Full,
+}
+
+/// The limits of a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+    /// So many records of one thread wake the worker.
+    pub(crate) wake_records: usize,
+}
+
+/// So many bytes of one thread wake the worker.
+const WAKE_BYTES: usize = 256 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    id: u64,
+    bounds: Bounds,
+    shards: Mutex<Vec<Arc<Shard>>>,
+    /// For threads that have no thread-locals any more.
+    fallback: Arc<Shard>,
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+    woken: AtomicBool,
+    /// Counts of shards that are gone.
+    retired: Mutex<Counts>,
+}
+
+/// How many records came in, and how many of them found no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) submitted: u64,
+    pub(crate) refused: u64,
+}
+
+thread_local! {
+    static SHARDS: RefCell<Vec<(u64, Arc<Shard>)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Queue {
+    pub(crate) fn new(id: u64, bounds: Bounds) -> Self {
+        let fallback = Arc::new(Shard::default());
+        Self {
+            id,
+            bounds,
+            shards: Mutex::new(vec![Arc::clone(&fallback)]),
+            fallback,
+            records: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            woken: AtomicBool::new(false),
+            retired: Mutex::new(Counts::default()),
+        }
+    }
+
+    /// Copies a closed span to the thread's shard.
+    pub(crate) fn push(&self, record: &SpanRecord) -> Pushed {
+        let pushed = SHARDS.try_with(|shards| {
+            let mut shards = shards.try_borrow_mut().ok()?;
+            if let Some((_, shard)) = shards.iter().find(|(id, _)| *id == self.id) {
+                return Some(self.push_to(shard, record));
+            }
+            shards.retain(|(_, shard)| !shard.dead.load(Ordering::Relaxed));
+            let shard = Arc::new(Shard::default());
+            lock(&self.shards).push(Arc::clone(&shard));
+            let pushed = self.push_to(&shard, record);
+            shards.push((self.id, shard));
+            Some(pushed)
+        });
+        match pushed {
+            Ok(Some(pushed)) => pushed,
+            Ok(None) | Err(_) => self.push_to(&self.fallback, record),
+        }
+    }
+
+    fn push_to(&self, shard: &Shard, record: &SpanRecord) -> Pushed {
+        let closed = Closed { head: record.head, bytes: record.fields.len(), callsites: record.callsites.len() };
+        let cost = closed.cost();
+        let mut buffers = lock(&shard.buffers);
+        let buffers = &mut *buffers;
+        buffers.submitted += 1;
+        let records = self.records.load(Ordering::Relaxed) + buffers.unpublished.records;
+        let bytes = self.bytes.load(Ordering::Relaxed) + buffers.unpublished.bytes;
+        if records >= self.bounds.records || bytes + cost > self.bounds.bytes {
+            buffers.refused += 1;
+            return Pushed::Full;
+        }
+        buffers.chunk.heads.push(closed);
+        buffers.chunk.callsites.extend_from_slice(&record.callsites);
+        buffers.chunk.bytes.extend_from_slice(&record.fields);
+        buffers.unpublished.records += 1;
+        buffers.unpublished.bytes += cost;
+        // Exact where the bound is small, cheap where it is large.
+        if buffers.unpublished.records >= (self.bounds.records / 4096).clamp(1, 64)
+            || buffers.unpublished.bytes >= (self.bounds.bytes / 256).clamp(1, 256 * 1024)
+        {
+            self.publish(buffers);
+        }
+        let enough =
+            buffers.chunk.heads.len() >= self.bounds.wake_records || buffers.chunk.bytes.len() >= WAKE_BYTES;
+        if enough && !buffers.woken {
+            buffers.woken = true;
+            if !self.woken.swap(true, Ordering::AcqRel) {
+                return Pushed::Wake;
+            }
+        }
+        Pushed::Taken
+    }
+
+    fn publish(&self, buffers: &mut Buffers) {
+        let Usage { records, bytes } = std::mem::take(&mut buffers.unpublished);
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes all that waits; `spare` are empty buffers to leave behind. Shards of threads that ended are let go.
+    pub(crate) fn drain(&self, spare: &mut Vec<Chunk>, into: &mut impl Extend<Chunk>) {
+        self.woken.store(false, Ordering::Release);
+        let shards: Vec<Arc<Shard>> = lock(&self.shards).clone();
+        let mut ended = false;
+        for shard in &shards {
+            let mut buffers = lock(&shard.buffers);
+            buffers.woken = false;
+            self.publish(&mut buffers);
+            // Held by the list and by `shards` only: its thread is gone.
+            ended |= Arc::strong_count(shard) <= 2;
+            if buffers.chunk.heads.is_empty() {
+                continue;
+            }
+            let chunk = std::mem::replace(&mut buffers.chunk, spare.pop().unwrap_or_default());
+            drop(buffers);
+            into.extend([chunk]);
+        }
+        drop(shards);
+        if ended {
+            self.prune();
+        }
+    }
+
+    fn prune(&self) {
+        let mut retired = lock(&self.retired);
+        lock(&self.shards).retain(|shard| {
+            if Arc::strong_count(shard) > 1 {
+                return true;
+            }
+            let buffers = lock(&shard.buffers);
+            if !buffers.chunk.heads.is_empty() {
+                return true;
+            }
+            retired.submitted += buffers.submitted;
+            retired.refused += buffers.refused;
+            false
+        });
+    }
+
+    /// Gives room back once the fate of records is known.
+    pub(crate) fn release(&self, records: usize, bytes: usize) {
+        self.records.fetch_sub(records, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        // Held throughout, as in `prune`, so that a shard is counted once.
+        let retired = lock(&self.retired);
+        let mut counts = *retired;
+        for shard in lock(&self.shards).iter() {
+            let buffers = lock(&shard.buffers);
+            counts.submitted += buffers.submitted;
+            counts.refused += buffers.refused;
+        }
+        counts
+    }
+
+    /// Records whose fate is not known yet, waiting here or taken by the worker.
+    pub(crate) fn usage(&self) -> (usize, usize) {
+        let shards = lock(&self.shards);
+        let mut records = self.records.load(Ordering::Relaxed);
+        let mut bytes = self.bytes.load(Ordering::Relaxed);
+        for shard in shards.iter() {
+            let buffers = lock(&shard.buffers);
+            records += buffers.unpublished.records;
+            bytes += buffers.unpublished.bytes;
+        }
+        (records, bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.usage().0 == 0
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        for shard in lock(&self.shards).iter() {
+            shard.dead.store(true, Ordering::Relaxed);
+        }
+    }
+}

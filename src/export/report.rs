@@ -1,0 +1,210 @@
+//! What the exporter says of itself: public, plain data. Knows nothing of how it is gathered.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why an event was lost before it reached the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The queue was at its limit of records or bytes.
+    QueueFull,
+    /// The endpoint could not be reached, or asked for patience, for longer than an event is kept.
+    Undeliverable,
+    /// The endpoint refused the key, and no other came in time.
+    Unauthorized,
+    /// A single event larger than the endpoint takes.
+    TooLarge,
+    /// It was still waiting when the instance was shut down.
+    Shutdown,
+    /// The worker thread failed or could not be started.
+    WorkerFailed,
+}
+
+impl DropReason {
+    /// All reasons, in the order of their counters.
+    pub const ALL: [Self; 6] = [
+        Self::QueueFull,
+        Self::Undeliverable,
+        Self::Unauthorized,
+        Self::TooLarge,
+        Self::Shutdown,
+        Self::WorkerFailed,
+    ];
+
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::QueueFull => "the queue was full",
+            Self::Undeliverable => "the endpoint could not be reached in time",
+            Self::Unauthorized => "the endpoint refused the key",
+            Self::TooLarge => "larger than the endpoint takes",
+            Self::Shutdown => "still waiting at shutdown",
+            Self::WorkerFailed => "the worker thread failed",
+        })
+    }
+}
+
+/// Numbers of events lost, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    counts: [u64; DropReason::ALL.len()],
+}
+
+impl Dropped {
+    pub(crate) fn from_counts(counts: [u64; DropReason::ALL.len()]) -> Self {
+        Self { counts }
+    }
+
+    /// How many were lost for this reason.
+    #[must_use]
+    pub fn of(&self, reason: DropReason) -> u64 {
+        self.counts.get(reason.index()).copied().unwrap_or(0)
+    }
+
+    /// How many were lost.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The reasons that occurred, with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.into_iter().map(|reason| (reason, self.of(reason))).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// What an instance has done since it was built. All numbers but `queue_bytes` and `bytes_sent` count events.
+///
+/// Whenever nothing is on its way between two counters,
+/// `submitted == exported + rejected + dropped.total() + in_flight`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Spans that closed, after filters.
+    pub submitted: u64,
+    /// Accepted by the endpoint.
+    pub exported: u64,
+    /// Refused by the endpoint for good.
+    pub rejected: u64,
+    /// Lost before they got there.
+    pub dropped: Dropped,
+    /// Waiting, or on their way.
+    pub in_flight: u64,
+    /// Spans that were never recorded because too many were open at once.
+    pub not_recorded: u64,
+    /// Fields, events or parts of values that were cut, refused, or panicked while they were formatted.
+    pub cut: u64,
+    /// The memory that waiting events hold.
+    pub queue_bytes: u64,
+    /// Attempts that had to be repeated.
+    pub retried: u64,
+    /// Bytes of bodies sent, as they went over the wire.
+    pub bytes_sent: u64,
+    /// Sessions announced.
+    pub sessions_started: u64,
+    /// Sessions whose announcement failed; their events are delivered all the same.
+    pub sessions_failed: u64,
+    /// Updates of sessions delivered.
+    pub updates_sent: u64,
+    /// Updates of sessions lost.
+    pub updates_lost: u64,
+    /// The last thing that went wrong.
+    pub last_error: Option<String>,
+}
+
+/// What a flush did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlushReport {
+    /// Events accepted by the endpoint.
+    pub sent: u64,
+    /// Events refused or lost.
+    pub failed: u64,
+    /// Events still waiting.
+    pub left: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Why an instance does less than it could.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Degradation {
+    /// There is neither an API key nor a server URL: nothing is recorded or sent.
+    NoKey,
+    /// The endpoint refused the key.
+    KeyRejected {
+        /// The status it answered with.
+        status: u16,
+    },
+    /// The session id that was asked for is not a UUID, so a random one took its place.
+    InvalidSessionId,
+    /// The session could not be announced: its events are delivered under an id that only this process has made.
+    LocalSession {
+        /// What went wrong.
+        reason: String,
+    },
+    /// The endpoint cannot be reached.
+    Unreachable {
+        /// What went wrong.
+        reason: String,
+    },
+    /// Tracing is switched off.
+    Disabled,
+    /// Test mode: events are built, nothing is sent.
+    TestMode,
+    /// The instance has been shut down.
+    ShutDown,
+}
+
+impl fmt::Display for Degradation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoKey => f.write_str("no API key and no server URL: nothing is recorded (set HH_API_KEY or HH_API_URL)"),
+            Self::KeyRejected { status } => write!(f, "the endpoint refused the API key (status {status})"),
+            Self::InvalidSessionId => f.write_str("session_id is not a UUID; a random one is used"),
+            Self::LocalSession { reason } => write!(f, "the session could not be announced: {reason}"),
+            Self::Unreachable { reason } => write!(f, "the endpoint cannot be reached: {reason}"),
+            Self::Disabled => f.write_str("tracing is disabled (disable_tracing, HH_DISABLE_TRACING)"),
+            Self::TestMode => f.write_str("test mode: nothing is sent (test_mode, HH_TEST_MODE)"),
+            Self::ShutDown => f.write_str("shut down"),
+        }
+    }
+}
+
+/// How an instance is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// What is amiss; empty when all is well.
+    pub degraded: Vec<Degradation>,
+}
+
+impl Status {
+    /// Whether all is well.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.degraded.is_empty()
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.degraded.is_empty() {
+            return f.write_str("healthy");
+        }
+        for (index, degradation) in self.degraded.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            fmt::Display::fmt(degradation, f)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! The requests the worker makes: addresses, headers and bodies, as functions of a configuration snapshot. Knows the
+//! contract, not how requests are sent.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value, json};
+
+use super::Update;
+use super::otlp::{Batch, Envelope};
+use super::transport::{Method, Request};
+use crate::clock;
+use crate::config::{Compression, Config};
+use crate::event::directory::SessionStart;
+use crate::id::SessionId;
+
+/// The platform answers REST calls within this, or not at all.
+const API_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bodies smaller than this are not worth compressing.
+const MIN_COMPRESSED: usize = 1024;
+
+/// Whether REST calls are made: not when only a bare OTLP endpoint was configured.
+pub(crate) fn has_rest(config: &Config) -> bool {
+    config.otlp_endpoint.is_none() || !config.server_url_is_default || key(config).is_some()
+}
+
+/// Where traces go.
+pub(crate) fn traces_url(config: &Config) -> String {
+    match &config.otlp_endpoint {
+        Some(endpoint) => endpoint.clone(),
+        None => format!("{}/opentelemetry/v1/traces", config.server_url),
+    }
+}
+
+/// A batch of spans; the flag says whether its body is compressed.
+pub(crate) fn traces(config: &Config, envelope: &Envelope, batch: &Batch, may_compress: bool) -> (Request, bool) {
+    let mut headers = common_headers(config);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(envelope.content_type()));
+    if let Ok(source) = HeaderValue::from_str(&config.source) {
+        headers.insert("x-source", source);
+    }
+    let compressed = (may_compress && config.compression == Compression::Gzip && batch.body.len() >= MIN_COMPRESSED)
+        .then(|| gzip(&batch.body))
+        .flatten();
+    if compressed.is_some() {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    let is_compressed = compressed.is_some();
+    let request = Request {
+        method: Method::Post,
+        url: traces_url(config),
+        headers,
+        body: compressed.unwrap_or_else(|| batch.body.clone()),
+        timeout: config.export_timeout,
+    };
+    (request, is_compressed)
+}
+
+/// The announcement of a session.
+pub(crate) fn session_start(config: &Config, id: SessionId, start: &SessionStart, default_name: &str) -> Request {
+    let mut session = Map::new();
+    session.insert("session_id".to_owned(), id.to_string().into());
+    session.insert("session_name".to_owned(), start.name.as_deref().unwrap_or(default_name).into());
+    session.insert("source".to_owned(), config.source.as_str().into());
+    for (key, map) in
+        [("inputs", &start.inputs), ("metadata", &start.metadata), ("user_properties", &start.user_properties)]
+    {
+        if !map.is_empty() {
+            session.insert(key.to_owned(), Value::Object(map.clone()));
+        }
+    }
+    if let Some(project) = &config.project {
+        session.insert("project".to_owned(), project.as_str().into());
+    }
+    api(config, Method::Post, "/session/start", &json!({ "session": session }))
+}
+
+/// An update of a session.
+pub(crate) fn update(config: &Config, update: &Update) -> Request {
+    let mut body = Map::new();
+    body.insert("event_id".to_owned(), update.session.to_string().into());
+    body.extend(update.body.clone());
+    api(config, Method::Put, "/events", &Value::Object(body))
+}
+
+fn api(config: &Config, method: Method, path: &str, body: &Value) -> Request {
+    let mut headers = common_headers(config);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert("hh-client-timestamp", HeaderValue::from(clock::unix_nanos()));
+    Request {
+        method,
+        url: format!("{}{path}", config.server_url),
+        headers,
+        body: Bytes::from(body.to_string()),
+        timeout: API_TIMEOUT.min(config.export_timeout),
+    }
+}
+
+fn common_headers(config: &Config) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(12);
+    for (name, value) in &config.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
+            headers.append(name, value);
+        }
+    }
+    if let Some(key) = key(config)
+        && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {key}"))
+    {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    headers.insert("hh-client-version", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+    headers.insert("hh-client-language", HeaderValue::from_static("rust"));
+    headers.insert("hh-client-package", HeaderValue::from_static("honeyhive"));
+    headers
+}
+
+/// The key that ingestion takes: the one made for it, else the project's.
+pub(crate) fn key(config: &Config) -> Option<&str> {
+    config.ingestion_api_key.as_deref().or(config.api_key.as_deref())
+}
+
+fn gzip(body: &[u8]) -> Option<Bytes> {
+    // Level 1: higher levels cost up to seventeen times as much for prompts and save little.
+    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 2), flate2::Compression::fast());
+    encoder.write_all(body).ok()?;
+    encoder.finish().ok().map(Bytes::from)
+}

@@ -1,0 +1,190 @@
+//! How requests leave the process. Knows HTTP, not what the requests mean.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use super::retry;
+
+/// A request, ready to go.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Post,
+    Put,
+}
+
+/// What the server answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    /// At most [`MAX_REPLY`] bytes.
+    pub(crate) body: Bytes,
+}
+
+/// Why there was no answer, in words without secrets.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) reason: String,
+    /// There was not even a connection.
+    pub(crate) connect: bool,
+}
+
+impl Failure {
+    fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), connect: true }
+    }
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        Self { reason: describe(&error), connect: error.is_connect() }
+    }
+}
+
+pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
+
+/// Sends requests. The worker owns one and calls it on its own thread.
+pub(crate) trait Transport: Send + Sync {
+    fn send(&self, request: Request) -> Sending;
+}
+
+/// More of a reply than this is not read.
+const MAX_REPLY: usize = 4 * 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const MAX_REDIRECTS: usize = 3;
+
+/// The network.
+#[derive(Debug)]
+pub(crate) struct Http {
+    client: reqwest::Client,
+}
+
+impl Http {
+    /// A client for endpoints of this scheme. Made on the worker's thread, before the first request.
+    pub(crate) fn new(https: bool) -> Result<Self, Failure> {
+        let builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("honeyhive-rust/", env!("CARGO_PKG_VERSION")))
+            .pool_idle_timeout(Duration::from_secs(60))
+            .redirect(reqwest::redirect::Policy::custom(|attempt| {
+                let secure = |url: &reqwest::Url| url.scheme() == "https";
+                let downgraded = attempt.previous().last().is_some_and(secure) && !secure(attempt.url());
+                if downgraded || attempt.previous().len() > MAX_REDIRECTS {
+                    attempt.stop()
+                } else {
+                    attempt.follow()
+                }
+            }));
+        let builder = with_tls(builder, https)?;
+        let client = builder.build()?;
+        Ok(Self { client })
+    }
+}
+
+#[cfg(feature = "rustls")]
+fn with_tls(builder: reqwest::ClientBuilder, https: bool) -> Result<reqwest::ClientBuilder, Failure> {
+    use rustls_platform_verifier::BuilderVerifierExt as _;
+
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::new(error.to_string()))?;
+    // The platform's certificates are looked for only where they are needed: an image without them can still reach
+    // a local server.
+    let config = if https {
+        config.with_platform_verifier().map_err(|error| {
+            Failure::new(format!("no usable certificate store (is the package ca-certificates installed?): {error}"))
+        })?
+    } else {
+        config.with_root_certificates(rustls::RootCertStore::empty())
+    };
+    Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
+}
+
+#[cfg(not(feature = "rustls"))]
+fn with_tls(builder: reqwest::ClientBuilder, https: bool) -> Result<reqwest::ClientBuilder, Failure> {
+    if https {
+        return Err(Failure::new("https needs the feature `rustls` of this crate"));
+    }
+    Ok(builder)
+}
+
+impl Transport for Http {
+    fn send(&self, request: Request) -> Sending {
+        let method = match request.method {
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+        };
+        let sending = self
+            .client
+            .request(method, request.url)
+            .headers(request.headers)
+            .body(request.body)
+            .timeout(request.timeout)
+            .send();
+        Box::pin(async move {
+            let mut response = sending.await?;
+            let status = response.status().as_u16();
+            let now = Duration::from_nanos(crate::clock::unix_nanos());
+            let retry_after = response
+                .headers()
+                .get(RETRY_AFTER)
+                .and_then(|value| retry::retry_after(value.to_str().ok()?, now));
+            let mut body = Vec::new();
+            // The status has been said; a body that breaks off or never ends does not change it.
+            while let Ok(Some(part)) = response.chunk().await {
+                let room = MAX_REPLY.saturating_sub(body.len());
+                body.extend_from_slice(part.get(..room).unwrap_or(&part));
+                if body.len() >= MAX_REPLY {
+                    break;
+                }
+            }
+            Ok(Reply { status, retry_after, body: body.into() })
+        })
+    }
+}
+
+/// The error and its causes, without the URL, which may hold secrets.
+fn describe(error: &reqwest::Error) -> String {
+    let kind = if error.is_timeout() {
+        "timed out"
+    } else if error.is_connect() {
+        "cannot connect"
+    } else {
+        "failed"
+    };
+    let mut text = kind.to_owned();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// No network: every request is taken for delivered.
+#[derive(Debug)]
+pub(crate) struct Nowhere;
+
+impl Transport for Nowhere {
+    fn send(&self, _: Request) -> Sending {
+        Box::pin(std::future::ready(Ok(Reply { status: 200, retry_after: None, body: Bytes::new() })))
+    }
+}

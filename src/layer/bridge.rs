@@ -1,0 +1,144 @@
+//! The way from a dispatcher to our layers in it, for code that is not called by tracing: free functions and
+//! `SpanExt`. Knows recorders and how to walk a registry.
+//!
+//! A search for a private marker type passes every layer of a dispatcher, through filters, options, boxes and vectors.
+//! Each of ours notes itself on a list of the thread and answers that it is not what is looked for, so the search goes
+//! on to the next.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tracing::span::Id;
+use tracing::{Dispatch, Subscriber};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::Recorder;
+use crate::context;
+use crate::id::SessionId;
+
+/// What is searched for; there is no value of it.
+#[derive(Debug)]
+pub(crate) enum Marker {}
+
+/// A layer that was passed, and how to walk the registry it sits on.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    pub(crate) recorder: Arc<Recorder>,
+    parent_of: fn(&Dispatch, u64) -> Option<u64>,
+}
+
+thread_local! {
+    static PASSED: RefCell<Vec<Reached>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many of our layers are in some registry.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static HIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// Notes a layer that the search passes.
+pub(super) fn pass<S>(recorder: &Arc<Recorder>)
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let _ = PASSED.try_with(|passed| {
+        if let Ok(mut passed) = passed.try_borrow_mut() {
+            passed.push(Reached { recorder: Arc::clone(recorder), parent_of: parent_of::<S> });
+        }
+    });
+}
+
+fn parent_of<S>(dispatch: &Dispatch, id: u64) -> Option<u64>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let registry = dispatch.downcast_ref::<S>()?;
+    Some(registry.span(&Id::from_u64(id))?.parent()?.id().into_u64())
+}
+
+/// All our layers of a dispatcher.
+pub(crate) fn reach(dispatch: &Dispatch) -> Vec<Reached> {
+    let _ = PASSED.try_with(|passed| passed.try_borrow_mut().map(|mut passed| passed.clear()));
+    let _ = dispatch.downcast_ref::<Marker>();
+    PASSED.try_with(RefCell::take).unwrap_or_default()
+}
+
+/// An open span of ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) id: u64,
+}
+
+/// For each of our layers the recorded span that is meant by `id`: the span itself or its nearest recorded ancestor.
+pub(crate) fn targets(dispatch: &Dispatch, id: u64) -> Vec<Target> {
+    let reached = reach(dispatch);
+    if reached.is_empty() {
+        notice_hidden(dispatch);
+    }
+    reached
+        .into_iter()
+        .filter_map(|reached| {
+            let id = reached.nearest(dispatch, id, 0).0?;
+            Some(Target { recorder: reached.recorder, id })
+        })
+        .collect()
+}
+
+impl Reached {
+    /// The nearest recorded span from `id` upwards, and whether `base` was met on the way.
+    fn nearest(&self, dispatch: &Dispatch, mut id: u64, base: u64) -> (Option<u64>, bool) {
+        let mut met = false;
+        loop {
+            met |= base != 0 && id == base;
+            if self.recorder.table.lineage(id).is_some() {
+                return (Some(id), met);
+            }
+            match (self.parent_of)(dispatch, id) {
+                Some(parent) => id = parent,
+                None => return (None, met),
+            }
+        }
+    }
+
+    /// The session that code running now belongs to, as a span made now would find it.
+    pub(crate) fn current_session(&self, dispatch: &Dispatch) -> SessionId {
+        let shared = &self.recorder.shared;
+        let frame = context::frame(shared.id);
+        let current = dispatch.current_span();
+        let Some(id) = current.id().map(Id::into_u64) else {
+            return frame.map_or(shared.session, |frame| frame.session);
+        };
+        let (nearest, met) = self.nearest(dispatch, id, frame.map_or(0, |frame| frame.base));
+        let recorded = nearest.and_then(|id| self.recorder.table.lineage(id));
+        match (frame, recorded) {
+            (Some(frame), None) => frame.session,
+            (Some(frame), Some(_)) if met => frame.session,
+            (_, Some(lineage)) => lineage.session,
+            (None, None) => shared.session,
+        }
+    }
+}
+
+pub(super) fn layer_attached() {
+    LIVE.fetch_add(1, Ordering::Relaxed);
+}
+
+pub(super) fn layer_gone() {
+    LIVE.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// A dispatcher without our layer, while there is one somewhere: most likely it sits under `reload`, which hides it.
+#[cold]
+fn notice_hidden(dispatch: &Dispatch) {
+    let hidden = LIVE.load(Ordering::Relaxed) > 0
+        && !dispatch.is::<tracing::subscriber::NoSubscriber>()
+        && !HIDDEN.swap(true, Ordering::Relaxed);
+    if hidden {
+        tracing::warn!(
+            target: "honeyhive",
+            "enrich found no HoneyHive layer in the current subscriber (tracing_subscriber::reload hides it: swap \
+             settings with HoneyHive's own filter instead)"
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! Which spans and events are ours: our own filter, and the gate that tells the registry. Knows configuration
+//! snapshots and metadata.
+//!
+//! The gate is a per-layer filter round nothing: it makes the registry know what we want, so that a callsite nobody
+//! wants stays off, without ever switching a span off for another layer.
+
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Filter, Layer};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::Shared;
+use super::visit::selected_name;
+use crate::config::Config;
+use crate::event::fields::Limits;
+use std::sync::Arc;
+
+/// The target of the crate's own diagnostics.
+const OWN_TARGET: &str = "honeyhive";
+
+/// What the hot path needs of a configuration.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    pub(crate) enabled: bool,
+    pub(crate) limits: Limits,
+    /// The level, where the filter says nothing of targets.
+    level: Option<LevelFilter>,
+    targets: Targets,
+}
+
+impl Capture {
+    pub(crate) fn new(config: &Config, enabled: bool) -> Self {
+        let targets: Targets = config.filter.parse().unwrap_or_default();
+        let level = targets.default_level().filter(|_| targets.iter().next().is_none());
+        Self {
+            enabled,
+            limits: Limits {
+                attribute: config.max_attribute_length,
+                span: config.max_span_size,
+                events: u32::try_from(config.max_events).unwrap_or(u32::MAX),
+            },
+            level,
+            targets,
+        }
+    }
+
+    /// Whether a callsite is ours.
+    pub(crate) fn wants(&self, meta: &Metadata<'_>) -> bool {
+        if !self.enabled || !self.within_level(meta) {
+            return false;
+        }
+        if meta.is_event() { wants_event(meta) } else { meta.target() != OWN_TARGET }
+    }
+
+    fn within_level(&self, meta: &Metadata<'_>) -> bool {
+        match self.level {
+            Some(level) => *meta.level() <= level,
+            None => self.targets.would_enable(meta.target(), meta.level()),
+        }
+    }
+
+    fn max_level(&self) -> LevelFilter {
+        if !self.enabled {
+            return LevelFilter::OFF;
+        }
+        self.level.unwrap_or_else(|| {
+            let levels = self.targets.iter().map(|(_, level)| level);
+            levels.chain(self.targets.default_level()).max().unwrap_or(LevelFilter::OFF)
+        })
+    }
+}
+
+/// Errors, and events that carry something for their span.
+fn wants_event(meta: &Metadata<'_>) -> bool {
+    if meta.target() == OWN_TARGET {
+        return false;
+    }
+    *meta.level() == Level::ERROR || meta.fields().iter().any(|field| selected_name(field.name()).is_some())
+}
+
+/// The filter of the gate.
+#[derive(Debug)]
+pub(crate) struct OwnFilter {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl<S> Filter<S> for OwnFilter {
+    fn enabled(&self, meta: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        self.shared.capture.load().wants(meta)
+    }
+
+    fn callsite_enabled(&self, meta: &'static Metadata<'static>) -> Interest {
+        if self.shared.capture.load().wants(meta) { Interest::always() } else { Interest::never() }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.shared.capture.load().max_level())
+    }
+}
+
+/// What the gate stands round.
+#[derive(Debug)]
+pub(crate) struct Nothing;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Nothing {}

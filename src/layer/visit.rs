@@ -1,0 +1,235 @@
+//! From the fields of tracing to the entries of a record. User code (`Debug`, `Display`) runs here and nowhere else on
+//! the path; no lock is held while it does.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
+
+use tracing::field::{Field, Visit};
+
+use crate::event::fields::{self, Formatted, Key, Value};
+use crate::id::SessionId;
+
+thread_local! {
+    static FORMATTING: Cell<bool> = const { Cell::new(false) };
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Whether user code of a value is running: spans it opens are not recorded, or formatting one could go on forever.
+pub(crate) fn is_formatting() -> bool {
+    FORMATTING.try_with(Cell::get).unwrap_or(true)
+}
+
+struct Formatting;
+
+impl Formatting {
+    fn enter() -> Self {
+        let _ = FORMATTING.try_with(|formatting| formatting.set(true));
+        Self
+    }
+}
+
+impl Drop for Formatting {
+    fn drop(&mut self) {
+        let _ = FORMATTING.try_with(|formatting| formatting.set(false));
+    }
+}
+
+/// Scratch buffers larger than this are not kept.
+const KEPT: usize = 64 * 1024;
+
+/// A buffer of the thread, taken out of it while it is used: user code may come back here.
+pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    scratch.clear();
+    let result = f(&mut scratch);
+    if scratch.capacity() <= KEPT {
+        let _ = SCRATCH.try_with(|cell| cell.set(scratch));
+    }
+    result
+}
+
+/// Runs user code that may record into a scratch buffer.
+pub(crate) fn formatting<R>(f: impl FnOnce() -> R) -> R {
+    let _formatting = Formatting::enter();
+    f()
+}
+
+/// Writes fields as entries.
+#[derive(Debug)]
+pub(crate) struct Visitor<'a> {
+    bytes: &'a mut Vec<u8>,
+    limit: usize,
+    /// Values that were cut or panicked.
+    pub(crate) cut: u32,
+    /// The session that a field asks for.
+    pub(crate) session: Option<SessionId>,
+}
+
+impl<'a> Visitor<'a> {
+    pub(crate) fn new(bytes: &'a mut Vec<u8>, limit: usize) -> Self {
+        Self { bytes, limit, cut: 0, session: None }
+    }
+
+    fn put(&mut self, field: &Field, value: Value<'_>) {
+        if fields::put(self.bytes, key(field), value, self.limit) {
+            self.cut += 1;
+        }
+    }
+
+    fn formatted(&mut self, formatted: Formatted) {
+        if formatted != Formatted::Whole {
+            self.cut += 1;
+        }
+    }
+}
+
+fn key(field: &Field) -> Key<'static> {
+    match u8::try_from(field.index()) {
+        Ok(index) => Key::Field(index),
+        Err(_) => Key::Name(field.name()),
+    }
+}
+
+fn is_session(field: &Field) -> bool {
+    matches!(field.name(), "honeyhive.session_id" | "honeyhive_session_id")
+}
+
+impl Visit for Visitor<'_> {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, Value::Bool(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, Value::I64(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, Value::U64(value));
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.put(field, Value::I128(value));
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.put(field, Value::U128(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, Value::F64(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if is_session(field) {
+            self.session = SessionId::parse(value).ok();
+        }
+        self.put(field, Value::Str(value));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let _formatting = Formatting::enter();
+        let kind = type_of_error(value);
+        let formatted = fields::put_error(self.bytes, key(field), &kind, &value, self.limit);
+        self.formatted(formatted);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _formatting = Formatting::enter();
+        let start = self.bytes.len();
+        let formatted = fields::put_formatted(self.bytes, key(field), value, self.limit);
+        self.formatted(formatted);
+        if is_session(field)
+            && let Some(fields::Entry::Field(_, Value::Debug(text))) =
+                fields::Reader::new(self.bytes.get(start..).unwrap_or_default()).next()
+        {
+            self.session = SessionId::parse(text.trim_matches('"')).ok();
+        }
+    }
+}
+
+/// The name at the start of what `Debug` prints: the type of a struct, the variant of an enum. Nothing where it is no
+/// name.
+fn type_of_error(error: &(dyn Error + 'static)) -> String {
+    let mut bytes = Vec::new();
+    let _ = fields::put_formatted(&mut bytes, Key::Field(0), &error, 128);
+    let Some(fields::Entry::Field(_, Value::Debug(text))) = fields::Reader::new(&bytes).next() else {
+        return String::new();
+    };
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let plausible = name.starts_with(char::is_uppercase) && (rest.is_empty() || rest.starts_with([' ', '(', '{']));
+    if plausible { name.to_owned() } else { String::new() }
+}
+
+/// Takes from an event that is no error what is meant for its span: `return`, and the fields of known conventions.
+#[derive(Debug)]
+pub(crate) struct Selected<'a> {
+    bytes: &'a mut Vec<u8>,
+    limit: usize,
+    pub(crate) cut: u32,
+}
+
+impl<'a> Selected<'a> {
+    pub(crate) fn new(bytes: &'a mut Vec<u8>, limit: usize) -> Self {
+        Self { bytes, limit, cut: 0 }
+    }
+
+    fn put(&mut self, field: &Field, value: Value<'_>) {
+        if let Some(name) = selected_name(field.name())
+            && fields::put(self.bytes, Key::Name(name), value, self.limit)
+        {
+            self.cut += 1;
+        }
+    }
+}
+
+/// The name under which a field of an event is recorded on its span.
+pub(crate) fn selected_name(name: &str) -> Option<&str> {
+    match name {
+        "return" => Some("honeyhive_outputs.result"),
+        _ if name.starts_with("honeyhive") || name.starts_with("gen_ai.") || name.starts_with("langfuse.") => {
+            Some(name)
+        }
+        _ => None,
+    }
+}
+
+impl Visit for Selected<'_> {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, Value::Bool(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, Value::I64(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, Value::U64(value));
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.put(field, Value::I128(value));
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.put(field, Value::U128(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, Value::F64(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, Value::Str(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let Some(name) = selected_name(field.name()) else { return };
+        let _formatting = Formatting::enter();
+        let formatted = fields::put_formatted(self.bytes, Key::Name(name), value, self.limit);
+        if formatted != Formatted::Whole {
+            self.cut += 1;
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The crate's own diagnostics. Knows nothing of the rest.
+//!
+//! They are tracing events of the target `honeyhive`, which our own layer ignores. The worker runs under no
+//! subscriber, so it speaks through the dispatcher that the layer was registered with. A warning that nobody listens
+//! to yet, such as one made before the subscriber is installed, goes to standard error: it would be lost otherwise.
+
+use std::io::Write as _;
+use std::sync::Mutex;
+
+use tracing::dispatcher::{self, WeakDispatch};
+use tracing::{Dispatch, debug, warn};
+
+use crate::sync::lock;
+
+/// Where an instance's diagnostics go.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    dispatch: Mutex<Option<WeakDispatch>>,
+    verbose: std::sync::atomic::AtomicBool,
+}
+
+impl Log {
+    pub(crate) fn new(verbose: bool) -> Self {
+        Self { dispatch: Mutex::new(None), verbose: verbose.into() }
+    }
+
+    /// Speaks through `dispatch` from now on.
+    pub(crate) fn attach(&self, dispatch: &Dispatch) {
+        *lock(&self.dispatch) = Some(dispatch.downgrade());
+    }
+
+    /// Something the user should know.
+    pub(crate) fn warn(&self, message: &str) {
+        let dispatch = lock(&self.dispatch).as_ref().and_then(WeakDispatch::upgrade);
+        match dispatch {
+            Some(dispatch) => dispatcher::with_default(&dispatch, || warn!(target: "honeyhive", "{message}")),
+            None if dispatcher::has_been_set() => warn!(target: "honeyhive", "{message}"),
+            None => {
+                let _ = writeln!(std::io::stderr(), "honeyhive: {message}");
+            }
+        }
+    }
+
+    /// A decision or a request, spoken of when the instance is verbose.
+    pub(crate) fn debug(&self, message: impl FnOnce() -> String) {
+        if !self.verbose.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        let dispatch = lock(&self.dispatch).as_ref().and_then(WeakDispatch::upgrade);
+        let message = message();
+        match dispatch {
+            Some(dispatch) => dispatcher::with_default(&dispatch, || debug!(target: "honeyhive", "{message}")),
+            None => debug!(target: "honeyhive", "{message}"),
+        }
+    }
+}
