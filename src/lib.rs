@@ -13,7 +13,7 @@
     )
 )]
 
-mod config;
+pub mod config;
 mod error;
 mod event;
 mod export;
@@ -22,4 +22,5 @@ mod sync;
 #[cfg(feature = "server")]
 pub mod server;
 
+pub use config::Builder;
 pub use error::Error;
