@@ -14,6 +14,7 @@
 )]
 
 pub mod config;
+mod environment;
 mod error;
 mod event;
 mod export;
