@@ -5,7 +5,7 @@ mod builder;
 mod env;
 mod file;
 mod key;
-mod live;
+pub(crate) mod live;
 mod resolve;
 mod value;
 
@@ -25,7 +25,6 @@ pub use key::ApiKey;
 
 pub(crate) use env::HIGH_CONCURRENCY;
 pub(crate) use file::Sources;
-pub(crate) use live::Live;
 pub(crate) use value::flag;
 
 use value::Value;
