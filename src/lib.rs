@@ -13,7 +13,8 @@
     )
 )]
 
-mod config;
+pub mod config;
+mod environment;
 mod error;
 mod event;
 mod export;
@@ -22,4 +23,5 @@ mod sync;
 #[cfg(feature = "server")]
 pub mod server;
 
+pub use config::Builder;
 pub use error::Error;

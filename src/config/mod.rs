@@ -1,51 +1,197 @@
 //! Configuration: immutable, validated, plain data. Knows nothing of spans, threads or the network.
+#![doc = include_str!("../docs/configuration.md")]
 
+mod builder;
+mod env;
+mod file;
+mod key;
+pub(crate) mod live;
+mod resolve;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+pub use builder::Builder;
+pub use env::Field;
+pub use key::ApiKey;
+
+pub(crate) use env::HIGH_CONCURRENCY;
+pub(crate) use file::Sources;
+pub(crate) use value::flag;
+
+use value::Value;
+
+/// The source of events: `dev`.
+pub const DEFAULT_SOURCE: &str = "dev";
+/// The platform's address.
+pub const DEFAULT_SERVER_URL: &str = "https://api.dp1.us.honeyhive.ai";
+/// Spans waiting that make the exporter send at once: 100.
+pub const DEFAULT_BATCH_SIZE: usize = 100;
+/// Spans in one request at most: 512.
+pub const DEFAULT_MAX_EXPORT_BATCH_SIZE: usize = 512;
+/// The longest wait of a span before it is sent: 5 seconds.
+pub const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+/// The time one request may take: 10 seconds.
+pub const DEFAULT_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Spans that may wait to be sent: 262,144.
+pub const DEFAULT_MAX_QUEUE_SIZE: usize = 262_144;
+/// Bytes that waiting spans may take: 64 MiB, less on AWS Lambda, more under high concurrency.
+pub const DEFAULT_MAX_QUEUE_BYTES: usize = 64 << 20;
+/// Attributes of a span: 1,024.
+pub const DEFAULT_MAX_ATTRIBUTES: usize = 1024;
+/// Bytes of one value: 10 MiB.
+pub const DEFAULT_MAX_ATTRIBUTE_LENGTH: usize = 10 << 20;
+/// Log events of a span: 1,024.
+pub const DEFAULT_MAX_EVENTS: usize = 1024;
+/// Bytes of one span: 10 MiB, or the longest value allowed if that is more.
+pub const DEFAULT_MAX_SPAN_SIZE: usize = 10 << 20;
+/// Which spans are recorded: those of level INFO and above.
+pub const DEFAULT_FILTER: &str = "info";
+/// The type of an event that nothing else decides: `tool`.
+pub const DEFAULT_EVENT_TYPE: &str = "tool";
+
 /// How traces are encoded on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Protocol {
     /// OTLP/HTTP with protobuf bodies, the default.
+    #[default]
+    #[serde(rename = "http/protobuf")]
     HttpProtobuf,
     /// OTLP/HTTP with JSON bodies.
+    #[serde(rename = "http/json")]
     HttpJson,
 }
 
+impl Protocol {
+    /// As variables and files spell it: `http/protobuf` or `http/json`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HttpProtobuf => "http/protobuf",
+            Self::HttpJson => "http/json",
+        }
+    }
+}
+
 /// How bodies are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Compression {
     /// Not at all, the default.
+    #[default]
     None,
     /// gzip.
     Gzip,
 }
 
-/// Placeholder of the resolved configuration.
-#[derive(Clone, Debug)]
+impl Compression {
+    /// As variables and files spell it: `none` or `gzip`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Source {
+    /// A setter of [`Builder`].
+    Code,
+    /// This variable of the environment.
+    Environment(String),
+    /// This variable in this `.env` file.
+    DotEnv(#[serde(serialize_with = "lossy")] PathBuf, String),
+    /// This `honeyhive.toml`.
+    File(#[serde(serialize_with = "lossy")] PathBuf),
+    /// Nobody set it.
+    #[default]
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code => f.write_str("code"),
+            Self::Environment(variable) => write!(f, "{variable} in the environment"),
+            Self::DotEnv(path, variable) => write!(f, "{variable} in {}", path.display()),
+            Self::File(path) => path.display().fmt(f),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+fn lossy<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// The resolved configuration of one instance: every value checked, each with where it came from.
+///
+/// It prints as one line a setting, and goes through JSON and TOML and back. API keys and the values of headers are
+/// masked whenever it leaves the program, so what comes back is [`masked`](Self::masked): good to look at and to
+/// compare, not to send with. Absent values are left out.
+///
+/// ```
+/// use honeyhive::config::{Config, Field, Source};
+///
+/// fn explain(config: &Config) {
+///     if *config.source_of(Field::ServerUrl) == Source::Default {
+///         println!("events go to the platform, {}", config.server_url());
+///     }
+///     for setting in config.settings() {
+///         println!("{} comes from {}", setting.field, setting.source);
+///     }
+/// }
+/// # explain(&Config::default());
+/// ```
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Config {
-    pub(crate) api_key: Option<String>,
-    pub(crate) ingestion_api_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_key: Option<ApiKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ingestion_api_key: Option<ApiKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) project: Option<String>,
     pub(crate) source: String,
     pub(crate) server_url: String,
     pub(crate) server_url_is_default: bool,
     pub(crate) allow_insecure: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "session_id")]
     pub(crate) session_id: Option<uuid::Uuid>,
     pub(crate) session_id_invalid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) service_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) service_version: Option<String>,
     pub(crate) protocol: Protocol,
     pub(crate) compression: Compression,
     pub(crate) otlp_enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) otlp_endpoint: Option<String>,
-    pub(crate) headers: Vec<(String, String)>,
     pub(crate) batch_size: usize,
     pub(crate) max_export_batch_size: usize,
+    #[serde(with = "seconds")]
     pub(crate) flush_interval: Duration,
+    #[serde(with = "seconds")]
     pub(crate) export_timeout: Duration,
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_seconds")]
     pub(crate) flush_timeout: Option<Duration>,
     pub(crate) disable_batch: bool,
     pub(crate) max_queue_size: usize,
@@ -59,4 +205,453 @@ pub struct Config {
     pub(crate) test_mode: bool,
     pub(crate) disable_tracing: bool,
     pub(crate) verbose: bool,
+    pub(crate) require_key: bool,
+    /// What is odd about the settings and no error: for the owner to log once.
+    pub(crate) warnings: Vec<String>,
+    /// Names in lower case, in order, each once.
+    #[serde(with = "headers")]
+    pub(crate) headers: Vec<(String, String)>,
+    /// Of what somebody set.
+    pub(crate) sources: BTreeMap<Field, Source>,
+}
+
+/// One setting of a [`Config`], as [`Config::settings`] lists them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Setting<'a> {
+    /// Which one.
+    pub field: Field,
+    /// Its value in words, secrets masked; `None` when it is absent.
+    pub value: Option<String>,
+    /// Where the value came from.
+    pub source: &'a Source,
+}
+
+impl Default for Config {
+    /// What holds when nobody sets anything.
+    fn default() -> Self {
+        Self {
+            api_key: None,
+            ingestion_api_key: None,
+            project: None,
+            source: DEFAULT_SOURCE.to_owned(),
+            server_url: DEFAULT_SERVER_URL.to_owned(),
+            server_url_is_default: true,
+            allow_insecure: false,
+            session_name: None,
+            session_id: None,
+            session_id_invalid: false,
+            service_name: None,
+            service_version: None,
+            protocol: Protocol::default(),
+            compression: Compression::default(),
+            otlp_enabled: true,
+            otlp_endpoint: None,
+            headers: Vec::new(),
+            batch_size: DEFAULT_BATCH_SIZE,
+            max_export_batch_size: DEFAULT_MAX_EXPORT_BATCH_SIZE,
+            flush_interval: DEFAULT_FLUSH_INTERVAL,
+            export_timeout: DEFAULT_EXPORT_TIMEOUT,
+            flush_timeout: None,
+            disable_batch: false,
+            max_queue_size: DEFAULT_MAX_QUEUE_SIZE,
+            max_queue_bytes: DEFAULT_MAX_QUEUE_BYTES,
+            max_attributes: DEFAULT_MAX_ATTRIBUTES,
+            max_attribute_length: DEFAULT_MAX_ATTRIBUTE_LENGTH,
+            max_events: DEFAULT_MAX_EVENTS,
+            max_span_size: DEFAULT_MAX_SPAN_SIZE,
+            filter: DEFAULT_FILTER.to_owned(),
+            default_event_type: DEFAULT_EVENT_TYPE.to_owned(),
+            test_mode: false,
+            disable_tracing: false,
+            verbose: false,
+            require_key: false,
+            warnings: Vec::new(),
+            sources: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The API key of the project (`HH_API_KEY`). Absent by default.
+    #[must_use]
+    pub fn api_key(&self) -> Option<&ApiKey> {
+        self.api_key.as_ref()
+    }
+
+    /// The key that may only write (`HH_INGESTION_API_KEY`); it goes before the API key. Absent by default.
+    #[must_use]
+    pub fn ingestion_api_key(&self) -> Option<&ApiKey> {
+        self.ingestion_api_key.as_ref()
+    }
+
+    /// The name of the project (`HH_PROJECT`). Absent by default.
+    #[must_use]
+    pub fn project(&self) -> Option<&str> {
+        self.project.as_deref()
+    }
+
+    /// Where events come from (`HH_SOURCE`): [`DEFAULT_SOURCE`] unless set.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The platform or a local server (`HH_API_URL`), without a slash at the end: [`DEFAULT_SERVER_URL`] unless set.
+    #[must_use]
+    pub fn server_url(&self) -> &str {
+        &self.server_url
+    }
+
+    /// Whether `http://` may be used for other hosts (`HH_ALLOW_INSECURE`). Off by default.
+    #[must_use]
+    pub fn allow_insecure(&self) -> bool {
+        self.allow_insecure
+    }
+
+    /// The name of the instance's session (`HH_SESSION_NAME`). Absent by default: the name of the program is taken.
+    #[must_use]
+    pub fn session_name(&self) -> Option<&str> {
+        self.session_name.as_deref()
+    }
+
+    /// The id of the instance's session (`HH_SESSION_ID`), a UUID in lower case. Absent by default, and when it was
+    /// malformed: a random one is taken.
+    #[must_use]
+    pub fn session_id(&self) -> Option<String> {
+        self.session_id.map(|id| id.to_string())
+    }
+
+    /// The resource attribute `service.name` (`HH_SERVICE_NAME`). Absent by default: the name of the program is taken.
+    #[must_use]
+    pub fn service_name(&self) -> Option<&str> {
+        self.service_name.as_deref()
+    }
+
+    /// The resource attribute `service.version` (`HH_SERVICE_VERSION`). Absent by default.
+    #[must_use]
+    pub fn service_version(&self) -> Option<&str> {
+        self.service_version.as_deref()
+    }
+
+    /// How spans are encoded (`HH_OTLP_PROTOCOL`): protobuf unless set.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// How the bodies of span requests are compressed (`HH_OTLP_COMPRESSION`): not at all unless set.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Whether spans are exported at all (`HH_OTLP_ENABLED`). On by default.
+    #[must_use]
+    pub fn otlp_enabled(&self) -> bool {
+        self.otlp_enabled
+    }
+
+    /// The full URL that spans are posted to (`HH_OTLP_ENDPOINT`). Absent by default: it follows from the server's.
+    #[must_use]
+    pub fn otlp_endpoint(&self) -> Option<&str> {
+        self.otlp_endpoint.as_deref()
+    }
+
+    /// The headers added to span requests (`HH_OTLP_HEADERS`): names in lower case, in order. None by default.
+    ///
+    /// The values are whole: do not print them.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// How many waiting spans make the exporter send at once (`HH_BATCH_SIZE`): [`DEFAULT_BATCH_SIZE`] unless set.
+    #[must_use]
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// How many spans go into one request at most (`HH_MAX_EXPORT_BATCH_SIZE`): [`DEFAULT_MAX_EXPORT_BATCH_SIZE`]
+    /// unless set.
+    #[must_use]
+    pub fn max_export_batch_size(&self) -> usize {
+        self.max_export_batch_size
+    }
+
+    /// How long a span waits at most before it is sent (`HH_FLUSH_INTERVAL`): [`DEFAULT_FLUSH_INTERVAL`] unless set.
+    #[must_use]
+    pub fn flush_interval(&self) -> Duration {
+        self.flush_interval
+    }
+
+    /// How long one request may take (`HH_EXPORT_TIMEOUT`): [`DEFAULT_EXPORT_TIMEOUT`] unless set.
+    #[must_use]
+    pub fn export_timeout(&self) -> Duration {
+        self.export_timeout
+    }
+
+    /// How long dropping the instance waits for what is queued (`HH_FLUSH_TIMEOUT`). Absent by default: it depends
+    /// on the environment.
+    #[must_use]
+    pub fn flush_timeout(&self) -> Option<Duration> {
+        self.flush_timeout
+    }
+
+    /// Whether every span is sent as soon as it ends (`HH_DISABLE_BATCH`). Off by default.
+    #[must_use]
+    pub fn disable_batch(&self) -> bool {
+        self.disable_batch
+    }
+
+    /// How many spans may wait to be sent (`HH_MAX_QUEUE_SIZE`): [`DEFAULT_MAX_QUEUE_SIZE`] unless set.
+    #[must_use]
+    pub fn max_queue_size(&self) -> usize {
+        self.max_queue_size
+    }
+
+    /// How many bytes the waiting spans may take (`HH_MAX_QUEUE_BYTES`): [`DEFAULT_MAX_QUEUE_BYTES`] unless set, or
+    /// what suits the environment.
+    #[must_use]
+    pub fn max_queue_bytes(&self) -> usize {
+        self.max_queue_bytes
+    }
+
+    /// How many attributes a span may have (`HH_MAX_ATTRIBUTES`): [`DEFAULT_MAX_ATTRIBUTES`] unless set.
+    #[must_use]
+    pub fn max_attributes(&self) -> usize {
+        self.max_attributes
+    }
+
+    /// How many bytes one value may have (`HH_MAX_ATTRIBUTE_LENGTH`): [`DEFAULT_MAX_ATTRIBUTE_LENGTH`] unless set.
+    #[must_use]
+    pub fn max_attribute_length(&self) -> usize {
+        self.max_attribute_length
+    }
+
+    /// How many log events a span may carry (`HH_MAX_EVENTS`): [`DEFAULT_MAX_EVENTS`] unless set.
+    #[must_use]
+    pub fn max_events(&self) -> usize {
+        self.max_events
+    }
+
+    /// How many bytes one span may take (`HH_MAX_SPAN_SIZE`): [`DEFAULT_MAX_SPAN_SIZE`] unless set, or
+    /// [`max_attribute_length`](Self::max_attribute_length) if that is more.
+    #[must_use]
+    pub fn max_span_size(&self) -> usize {
+        self.max_span_size
+    }
+
+    /// Which spans are recorded (`HH_FILTER`): [`DEFAULT_FILTER`] unless set.
+    #[must_use]
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// The type of an event that nothing else decides (`HH_DEFAULT_EVENT_TYPE`): [`DEFAULT_EVENT_TYPE`] unless set.
+    #[must_use]
+    pub fn default_event_type(&self) -> &str {
+        &self.default_event_type
+    }
+
+    /// Whether everything works except the network (`HH_TEST_MODE`). Off by default.
+    #[must_use]
+    pub fn test_mode(&self) -> bool {
+        self.test_mode
+    }
+
+    /// Whether nothing is recorded (`HH_DISABLE_TRACING`). Off by default.
+    #[must_use]
+    pub fn disable_tracing(&self) -> bool {
+        self.disable_tracing
+    }
+
+    /// Whether decisions, limits and requests are logged (`HH_VERBOSE`). Off by default.
+    #[must_use]
+    pub fn verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// What is odd about the settings without being an error: unknown variables, ignored values, settings that
+    /// contradict each other. A sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Where the value of a setting came from.
+    #[must_use]
+    pub fn source_of(&self, field: Field) -> &Source {
+        self.sources.get(&field).unwrap_or(&Source::Default)
+    }
+
+    /// Every setting with its value in words, secrets masked, and where that came from.
+    pub fn settings(&self) -> impl Iterator<Item = Setting<'_>> {
+        Field::ALL.iter().map(|&field| Setting {
+            field,
+            value: self.value(field).map(|value| value.to_string()),
+            source: self.source_of(field),
+        })
+    }
+
+    /// A copy in which keys and the values of headers are masked, as they are in serialised text.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let mut copy = self.clone();
+        copy.api_key = self.api_key.as_ref().map(ApiKey::masked);
+        copy.ingestion_api_key = self.ingestion_api_key.as_ref().map(ApiKey::masked);
+        for (_, value) in &mut copy.headers {
+            key::HIDDEN.clone_into(value);
+        }
+        copy
+    }
+
+    fn value(&self, field: Field) -> Option<Value> {
+        let text = |text: &Option<String>| text.clone().map(Value::Text);
+        let number = |number: usize| Some(Value::Number(u64::try_from(number).unwrap_or(u64::MAX)));
+        match field {
+            Field::ApiKey => self.api_key.clone().map(Value::Key),
+            Field::IngestionApiKey => self.ingestion_api_key.clone().map(Value::Key),
+            Field::Project => text(&self.project),
+            Field::Source => Some(Value::Text(self.source.clone())),
+            Field::ServerUrl => Some(Value::Url(self.server_url.clone())),
+            Field::AllowInsecure => Some(Value::Flag(self.allow_insecure)),
+            Field::SessionName => text(&self.session_name),
+            Field::SessionId => self.session_id().map(Value::Text),
+            Field::ServiceName => text(&self.service_name),
+            Field::ServiceVersion => text(&self.service_version),
+            Field::Protocol => Some(Value::Protocol(self.protocol)),
+            Field::Compression => Some(Value::Compression(self.compression)),
+            Field::OtlpEnabled => Some(Value::Flag(self.otlp_enabled)),
+            Field::OtlpEndpoint => self.otlp_endpoint.clone().map(Value::Url),
+            Field::Headers if self.headers.is_empty() => None,
+            Field::Headers => Some(Value::Headers(self.headers.clone())),
+            Field::BatchSize => number(self.batch_size),
+            Field::MaxExportBatchSize => number(self.max_export_batch_size),
+            Field::FlushInterval => Some(Value::Time(self.flush_interval)),
+            Field::ExportTimeout => Some(Value::Time(self.export_timeout)),
+            Field::FlushTimeout => self.flush_timeout.map(Value::Time),
+            Field::DisableBatch => Some(Value::Flag(self.disable_batch)),
+            Field::MaxQueueSize => number(self.max_queue_size),
+            Field::MaxQueueBytes => number(self.max_queue_bytes),
+            Field::MaxAttributes => number(self.max_attributes),
+            Field::MaxAttributeLength => number(self.max_attribute_length),
+            Field::MaxEvents => number(self.max_events),
+            Field::MaxSpanSize => number(self.max_span_size),
+            Field::Filter => Some(Value::Text(self.filter.clone())),
+            Field::DefaultEventType => Some(Value::Text(self.default_event_type.clone())),
+            Field::TestMode => Some(Value::Flag(self.test_mode)),
+            Field::DisableTracing => Some(Value::Flag(self.disable_tracing)),
+            Field::Verbose => Some(Value::Flag(self.verbose)),
+        }
+    }
+}
+
+/// One line a setting: its name, its value, where that came from.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for setting in self.settings() {
+            let value = setting.value.as_deref().unwrap_or("-");
+            writeln!(f, "{} = {value} ({})", setting.field, setting.source)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Config");
+        for setting in self.settings() {
+            debug.field(setting.field.name(), &setting.value);
+        }
+        debug
+            .field("session_id_invalid", &self.session_id_invalid)
+            .field("require_key", &self.require_key)
+            .field("warnings", &self.warnings)
+            .field("sources", &self.sources)
+            .finish()
+    }
+}
+
+/// Durations as seconds.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(time.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+mod optional_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "the form that serde asks for")]
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(|time| time.as_secs_f64()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Option::<f64>::deserialize(from)?
+            .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(D::Error::custom))
+            .transpose()
+    }
+}
+
+/// Session ids as text.
+mod session_id {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use uuid::Uuid;
+
+    #[expect(clippy::ref_option, reason = "the form that serde asks for")]
+    pub(super) fn serialize<S: Serializer>(id: &Option<Uuid>, to: S) -> Result<S::Ok, S::Error> {
+        id.map(|id| id.to_string()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Uuid>, D::Error> {
+        Option::<String>::deserialize(from)?
+            .map(|id| Uuid::parse_str(&id).map_err(D::Error::custom))
+            .transpose()
+    }
+}
+
+/// Headers as a map from names to masks: values may be tokens.
+mod headers {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::key::HIDDEN;
+
+    pub(super) fn serialize<S: Serializer>(
+        headers: &[(String, String)],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_map(headers.iter().map(|(name, _)| (name, HIDDEN)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<(String, String)>, D::Error> {
+        let map = BTreeMap::<String, String>::deserialize(from)?;
+        Ok(map
+            .into_keys()
+            .map(|name| (name, HIDDEN.to_owned()))
+            .collect())
+    }
 }

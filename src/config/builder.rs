@@ -1,0 +1,329 @@
+//! What code says about the configuration. Knows nothing of what others say.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::env::Field;
+use super::key::ApiKey;
+use super::value::Value;
+use super::{Compression, Config, Protocol, Source};
+
+/// Settings made in code. What is not set here is read from the environment, `.env` and `honeyhive.toml`.
+///
+/// Setters take what they are given; values are checked when the configuration is built, and an error then names the
+/// setting, where it came from and what is accepted. Blank text is as good as not set. Every setter has a variable and
+/// a key of its own name in `honeyhive.toml`; the [module's page](super) lists them.
+///
+/// ```
+/// use std::time::Duration;
+/// use honeyhive::Builder;
+///
+/// let builder = Builder::new()
+///     .source("prod")
+///     .session_name("support-chat")
+///     .flush_interval(Duration::from_secs(1))
+///     .filter("info,my_crate=debug");
+/// # let _ = builder;
+/// ```
+#[derive(Clone, Default)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct Builder {
+    pub(super) values: BTreeMap<Field, (Value, Source)>,
+    pub(super) require_key: bool,
+    /// Who gave the configuration this was made from a session id that was none.
+    pub(super) invalid_session_id: Option<Source>,
+}
+
+impl Builder {
+    /// Nothing set yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Everything that was set in `config`, by whom it was set: the start of a change to it.
+    pub(crate) fn from_config(config: &Config) -> Self {
+        let values = config
+            .sources
+            .iter()
+            .filter_map(|(&field, source)| Some((field, (config.value(field)?, source.clone()))));
+        Self {
+            values: values.collect(),
+            require_key: config.require_key,
+            invalid_session_id: config
+                .session_id_invalid
+                .then(|| config.source_of(Field::SessionId).clone()),
+        }
+    }
+
+    fn set(mut self, field: Field, value: Value) -> Self {
+        self.values.insert(field, (value, Source::Code));
+        self
+    }
+
+    fn text(self, field: Field, text: impl Into<String>) -> Self {
+        self.set(field, Value::Text(text.into()))
+    }
+
+    fn url(self, field: Field, url: impl Into<String>) -> Self {
+        self.set(field, Value::Url(url.into()))
+    }
+
+    fn flag(self, field: Field, flag: bool) -> Self {
+        self.set(field, Value::Flag(flag))
+    }
+
+    fn number(self, field: Field, number: usize) -> Self {
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        self.set(field, Value::Number(number))
+    }
+
+    /// The API key of the project. Absent by default; variable `HH_API_KEY`.
+    ///
+    /// With neither a key nor a server URL the instance is inert: it warns once and sends nothing. A key with spaces,
+    /// control or non-ASCII characters is an error, which does not show the key.
+    pub fn api_key(self, key: impl Into<String>) -> Self {
+        self.set(Field::ApiKey, Value::Key(ApiKey::new(key)))
+    }
+
+    /// A key that may only write, used for sessions, events and spans instead of the API key. Absent by default;
+    /// variable `HH_INGESTION_API_KEY`.
+    ///
+    /// A key that does not have the form `hh_ingst_` + 24 letters or digits + `_` + 64 letters, digits, `_` or `-` is an
+    /// error, which does not show the key.
+    pub fn ingestion_api_key(self, key: impl Into<String>) -> Self {
+        self.set(Field::IngestionApiKey, Value::Key(ApiKey::new(key)))
+    }
+
+    /// The name of the project, sent along with every event; the platform goes by the key. Absent by default; variable
+    /// `HH_PROJECT`.
+    ///
+    /// A name with any of `/ \ ? # &` is an error.
+    pub fn project(self, project: impl Into<String>) -> Self {
+        self.text(Field::Project, project)
+    }
+
+    /// Where events come from, such as `dev`, `staging` or `prod`. [`DEFAULT_SOURCE`](super::DEFAULT_SOURCE) by default;
+    /// variable `HH_SOURCE`.
+    pub fn source(self, source: impl Into<String>) -> Self {
+        self.text(Field::Source, source)
+    }
+
+    /// The platform or a local server. [`DEFAULT_SERVER_URL`](super::DEFAULT_SERVER_URL) by default; variable
+    /// `HH_API_URL`.
+    ///
+    /// A path is kept, slashes at the end are removed. Anything but an `http://` or `https://` URL without credentials,
+    /// query and fragment is an error, and so is `http://` to another host than this one without
+    /// [`allow_insecure`](Self::allow_insecure).
+    pub fn server_url(self, url: impl Into<String>) -> Self {
+        self.url(Field::ServerUrl, url)
+    }
+
+    /// Whether `http://` may be used for another host than this one: keys and events then travel unencrypted. Off by
+    /// default; variable `HH_ALLOW_INSECURE`.
+    pub fn allow_insecure(self, on: bool) -> Self {
+        self.flag(Field::AllowInsecure, on)
+    }
+
+    /// The name of the session that events belong to when they belong to no other. The name of the program by default;
+    /// variable `HH_SESSION_NAME`.
+    pub fn session_name(self, session_name: impl Into<String>) -> Self {
+        self.text(Field::SessionName, session_name)
+    }
+
+    /// The id of that session, a UUID. A random one by default; variable `HH_SESSION_ID`.
+    ///
+    /// A malformed id is no error: it is replaced by a random one, with a warning, and the instance says that it is
+    /// degraded.
+    pub fn session_id(self, session_id: impl Into<String>) -> Self {
+        self.text(Field::SessionId, session_id)
+    }
+
+    /// The resource attribute `service.name`. The name of the program by default; variable `HH_SERVICE_NAME`.
+    pub fn service_name(self, service_name: impl Into<String>) -> Self {
+        self.text(Field::ServiceName, service_name)
+    }
+
+    /// The resource attribute `service.version`. Absent by default; variable `HH_SERVICE_VERSION`.
+    pub fn service_version(self, service_version: impl Into<String>) -> Self {
+        self.text(Field::ServiceVersion, service_version)
+    }
+
+    /// How spans are encoded. [`Protocol::HttpProtobuf`] by default; variable `HH_OTLP_PROTOCOL`.
+    pub fn protocol(self, protocol: Protocol) -> Self {
+        self.set(Field::Protocol, Value::Protocol(protocol))
+    }
+
+    /// How the bodies of span requests are compressed. [`Compression::None`] by default; variable `HH_OTLP_COMPRESSION`.
+    pub fn compression(self, compression: Compression) -> Self {
+        self.set(Field::Compression, Value::Compression(compression))
+    }
+
+    /// Whether spans are exported at all. On by default; variable `HH_OTLP_ENABLED`.
+    pub fn otlp_enabled(self, on: bool) -> Self {
+        self.flag(Field::OtlpEnabled, on)
+    }
+
+    /// The full URL that spans are posted to, used as given. By default the server URL followed by
+    /// `/opentelemetry/v1/traces`; variable `HH_OTLP_ENDPOINT`.
+    ///
+    /// Without a key and a server URL nothing but spans is sent. The same URLs are errors as for
+    /// [`server_url`](Self::server_url).
+    pub fn otlp_endpoint(self, url: impl Into<String>) -> Self {
+        self.url(Field::OtlpEndpoint, url)
+    }
+
+    /// The headers added to span requests, in place of those set before. None by default; variable `HH_OTLP_HEADERS`.
+    ///
+    /// `Authorization` is accepted together with [`otlp_endpoint`](Self::otlp_endpoint) only, and then takes the place
+    /// of the key in requests to it, with a warning if there is a key. Without an endpoint it is an error, as are
+    /// headers that describe the body or the connection (such as `Content-Type` or `Host`), invalid names and invalid
+    /// values. Names are lower-cased; of a name that is there twice the last value counts.
+    pub fn headers<N, V>(self, headers: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        let headers = headers
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        self.set(Field::Headers, Value::Headers(headers.collect()))
+    }
+
+    /// Adds one header to those of [`headers`](Self::headers).
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let mut headers = match self.values.remove(&Field::Headers) {
+            Some((Value::Headers(headers), _)) => headers,
+            _ => Vec::new(),
+        };
+        headers.push((name.into(), value.into()));
+        self.set(Field::Headers, Value::Headers(headers))
+    }
+
+    /// How many waiting spans make the exporter send before the flush interval is over, from 1 to 10,000.
+    /// [`DEFAULT_BATCH_SIZE`](super::DEFAULT_BATCH_SIZE) by default; variable `HH_BATCH_SIZE`.
+    pub fn batch_size(self, count: usize) -> Self {
+        self.number(Field::BatchSize, count)
+    }
+
+    /// How many spans go into one request at most, from 1 to 10,000.
+    /// [`DEFAULT_MAX_EXPORT_BATCH_SIZE`](super::DEFAULT_MAX_EXPORT_BATCH_SIZE) by default; variable
+    /// `HH_MAX_EXPORT_BATCH_SIZE`.
+    pub fn max_export_batch_size(self, count: usize) -> Self {
+        self.number(Field::MaxExportBatchSize, count)
+    }
+
+    /// How long a span waits at most before it is sent, from 10 milliseconds to an hour.
+    /// [`DEFAULT_FLUSH_INTERVAL`](super::DEFAULT_FLUSH_INTERVAL) by default; variable `HH_FLUSH_INTERVAL`, in seconds.
+    pub fn flush_interval(self, time: Duration) -> Self {
+        self.set(Field::FlushInterval, Value::Time(time))
+    }
+
+    /// How long one request may take, from 10 milliseconds to 10 minutes.
+    /// [`DEFAULT_EXPORT_TIMEOUT`](super::DEFAULT_EXPORT_TIMEOUT) by default; variable `HH_EXPORT_TIMEOUT`, in seconds.
+    ///
+    /// (The Python client documents 30 seconds and does not apply it.)
+    pub fn export_timeout(self, time: Duration) -> Self {
+        self.set(Field::ExportTimeout, Value::Time(time))
+    }
+
+    /// How long dropping the instance waits for what is queued, up to 10 minutes; zero: not at all. By default it depends
+    /// on the environment: 2 seconds on AWS Lambda, 5 on Kubernetes, 1 under high concurrency, else 3; variable
+    /// `HH_FLUSH_TIMEOUT`, in seconds.
+    pub fn flush_timeout(self, time: Duration) -> Self {
+        self.set(Field::FlushTimeout, Value::Time(time))
+    }
+
+    /// Whether every span is sent as soon as it ends, in a request of its own. Off by default; variable
+    /// `HH_DISABLE_BATCH`.
+    pub fn disable_batch(self, on: bool) -> Self {
+        self.flag(Field::DisableBatch, on)
+    }
+
+    /// How many spans may wait to be sent, from 1 to 16,777,216; what comes on top is dropped and counted.
+    /// [`DEFAULT_MAX_QUEUE_SIZE`](super::DEFAULT_MAX_QUEUE_SIZE) by default; variable `HH_MAX_QUEUE_SIZE`.
+    pub fn max_queue_size(self, count: usize) -> Self {
+        self.number(Field::MaxQueueSize, count)
+    }
+
+    /// How many bytes the waiting spans may take, from 1 MiB to 1 GiB; what comes on top is dropped and counted.
+    /// [`DEFAULT_MAX_QUEUE_BYTES`](super::DEFAULT_MAX_QUEUE_BYTES) by default, 16 MiB on AWS Lambda, 128 MiB under high
+    /// concurrency; variable `HH_MAX_QUEUE_BYTES`.
+    pub fn max_queue_bytes(self, bytes: usize) -> Self {
+        self.number(Field::MaxQueueBytes, bytes)
+    }
+
+    /// How many attributes a span may have, from 128 to 10,000. Those that the platform needs are not counted and never cut.
+    /// [`DEFAULT_MAX_ATTRIBUTES`](super::DEFAULT_MAX_ATTRIBUTES) by default; variable `HH_MAX_ATTRIBUTES`.
+    pub fn max_attributes(self, count: usize) -> Self {
+        self.number(Field::MaxAttributes, count)
+    }
+
+    /// How many bytes one value may have, from 1 KiB to 100 MiB; a longer one is cut and marked.
+    /// [`DEFAULT_MAX_ATTRIBUTE_LENGTH`](super::DEFAULT_MAX_ATTRIBUTE_LENGTH) by default; variable
+    /// `HH_MAX_ATTRIBUTE_LENGTH`.
+    pub fn max_attribute_length(self, bytes: usize) -> Self {
+        self.number(Field::MaxAttributeLength, bytes)
+    }
+
+    /// How many log events a span may carry, from 1 to 10,000. [`DEFAULT_MAX_EVENTS`](super::DEFAULT_MAX_EVENTS) by
+    /// default; variable `HH_MAX_EVENTS`.
+    pub fn max_events(self, count: usize) -> Self {
+        self.number(Field::MaxEvents, count)
+    }
+
+    /// How many bytes one span may take, from 64 KiB to 100 MiB. [`DEFAULT_MAX_SPAN_SIZE`](super::DEFAULT_MAX_SPAN_SIZE) by
+    /// default, or [`max_attribute_length`](Self::max_attribute_length) if that is more; variable `HH_MAX_SPAN_SIZE`.
+    pub fn max_span_size(self, bytes: usize) -> Self {
+        self.number(Field::MaxSpanSize, bytes)
+    }
+
+    /// Which spans are recorded: a level, or `target=level` pairs, separated by commas, such as `info,my_crate=debug`.
+    /// [`DEFAULT_FILTER`](super::DEFAULT_FILTER) by default; variable `HH_FILTER`.
+    ///
+    /// Text that does not parse is an error.
+    pub fn filter(self, filter: impl Into<String>) -> Self {
+        self.text(Field::Filter, filter)
+    }
+
+    /// The type of an event when neither its attributes nor its name decide it: `model`, `tool` or `chain`, else it is an
+    /// error. [`DEFAULT_EVENT_TYPE`](super::DEFAULT_EVENT_TYPE) by default; variable `HH_DEFAULT_EVENT_TYPE`.
+    pub fn default_event_type(self, default_event_type: impl Into<String>) -> Self {
+        self.text(Field::DefaultEventType, default_event_type)
+    }
+
+    /// Whether everything works except the network: events are built, nothing is sent. Off by default; variable
+    /// `HH_TEST_MODE`.
+    pub fn test_mode(self, on: bool) -> Self {
+        self.flag(Field::TestMode, on)
+    }
+
+    /// Whether nothing is recorded. Off by default; variable `HH_DISABLE_TRACING`.
+    pub fn disable_tracing(self, on: bool) -> Self {
+        self.flag(Field::DisableTracing, on)
+    }
+
+    /// Whether decisions, applied limits and requests are logged at DEBUG on target `honeyhive`. Off by default; variable
+    /// `HH_VERBOSE`.
+    pub fn verbose(self, on: bool) -> Self {
+        self.flag(Field::Verbose, on)
+    }
+
+    /// Makes it an error when there is neither an API key nor an ingestion key, for those who would rather fail than
+    /// run without their events. Without it, an instance that cannot send is inert and warns once.
+    pub fn require_key(mut self) -> Self {
+        self.require_key = true;
+        self
+    }
+}
+
+/// What was set, secrets masked.
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Builder");
+        for (field, (value, _)) in &self.values {
+            debug.field(field.name(), value);
+        }
+        debug.field("require_key", &self.require_key).finish()
+    }
+}

@@ -1,0 +1,652 @@
+//! The one table of settings: variables, aliases, fields, forms, words. Knows nothing of how values are merged.
+//!
+//! It drives the reading of the environment, of `.env` and of `honeyhive.toml`, the messages about bad values, the
+//! check for unknown variables and the page `src/docs/configuration.md`.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::value::Kind;
+use super::{
+    DEFAULT_BATCH_SIZE, DEFAULT_EVENT_TYPE, DEFAULT_EXPORT_TIMEOUT, DEFAULT_FILTER,
+    DEFAULT_FLUSH_INTERVAL, DEFAULT_MAX_ATTRIBUTE_LENGTH, DEFAULT_MAX_ATTRIBUTES,
+    DEFAULT_MAX_EVENTS, DEFAULT_MAX_EXPORT_BATCH_SIZE, DEFAULT_MAX_QUEUE_SIZE, DEFAULT_SERVER_URL,
+    DEFAULT_SOURCE,
+};
+
+macro_rules! fields {
+    ($($variant:ident $name:literal,)*) => {
+        /// A setting of [`Config`](super::Config).
+        ///
+        /// It prints as its name in `honeyhive.toml`, which is also the name of the setter.
+        ///
+        /// ```
+        /// use honeyhive::config::Field;
+        ///
+        /// assert_eq!(Field::BatchSize.name(), "batch_size");
+        /// assert_eq!(Field::BatchSize.variable(), "HH_BATCH_SIZE");
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Field {
+            $(
+                #[doc = concat!("`", $name, "`, read by [`Config::", $name, "`](super::Config::", $name, ").")]
+                $variant,
+            )*
+        }
+
+        impl Field {
+            /// Every setting, in the order of the configuration page.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name of the setter and of the key in `honeyhive.toml`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+fields! {
+    ApiKey "api_key",
+    IngestionApiKey "ingestion_api_key",
+    Project "project",
+    Source "source",
+    ServerUrl "server_url",
+    AllowInsecure "allow_insecure",
+    SessionName "session_name",
+    SessionId "session_id",
+    ServiceName "service_name",
+    ServiceVersion "service_version",
+    Protocol "protocol",
+    Compression "compression",
+    OtlpEnabled "otlp_enabled",
+    OtlpEndpoint "otlp_endpoint",
+    Headers "headers",
+    BatchSize "batch_size",
+    MaxExportBatchSize "max_export_batch_size",
+    FlushInterval "flush_interval",
+    ExportTimeout "export_timeout",
+    FlushTimeout "flush_timeout",
+    DisableBatch "disable_batch",
+    MaxQueueSize "max_queue_size",
+    MaxQueueBytes "max_queue_bytes",
+    MaxAttributes "max_attributes",
+    MaxAttributeLength "max_attribute_length",
+    MaxEvents "max_events",
+    MaxSpanSize "max_span_size",
+    Filter "filter",
+    DefaultEventType "default_event_type",
+    TestMode "test_mode",
+    DisableTracing "disable_tracing",
+    Verbose "verbose",
+}
+
+impl Field {
+    /// The environment variable that sets it; see the [configuration page](super) for its aliases.
+    #[must_use]
+    pub fn variable(self) -> &'static str {
+        self.row().map_or("", |row| row.variable)
+    }
+
+    /// What it means, in a sentence or two.
+    #[must_use]
+    pub fn description(self) -> &'static str {
+        self.row().map_or("", |row| row.doc)
+    }
+
+    /// What is accepted, in words.
+    #[must_use]
+    pub fn accepted(self) -> String {
+        self.row()
+            .map_or_else(String::new, |row| row.kind.accepted())
+    }
+
+    /// What holds when nobody sets it, in words.
+    #[must_use]
+    pub fn default_value(self) -> String {
+        self.row().map_or_else(String::new, |row| (row.default)())
+    }
+
+    pub(crate) fn row(self) -> Option<&'static Row> {
+        TABLE.iter().find(|row| row.field == self)
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|field| field.name() == name)
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What to make of a name that is not the preferred one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alias {
+    /// An older name of ours: works, with a warning; a bad value is an error.
+    Deprecated(&'static str),
+    /// A name so plain that other programs use it too: works, with a warning; a bad value is ignored with a warning.
+    Bare(&'static str),
+    /// A name that several tools agree on: works; a bad value is ignored with a warning.
+    Shared(&'static str),
+}
+
+impl Alias {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Deprecated(name) | Self::Bare(name) | Self::Shared(name) => name,
+        }
+    }
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) field: Field,
+    pub(crate) variable: &'static str,
+    pub(crate) aliases: &'static [Alias],
+    pub(crate) kind: Kind,
+    pub(crate) default: fn() -> String,
+    pub(crate) doc: &'static str,
+}
+
+const MIB: u64 = 1 << 20;
+const COUNT: Kind = Kind::Number {
+    min: 1,
+    max: 10_000,
+};
+
+fn nothing() -> String {
+    "none".to_owned()
+}
+
+fn no() -> String {
+    "false".to_owned()
+}
+
+fn time(time: Duration) -> String {
+    format!("{time:?}")
+}
+
+fn size(bytes: usize) -> String {
+    super::value::size(u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+pub(crate) const TABLE: &[Row] = &[
+    Row {
+        field: Field::ApiKey,
+        variable: "HH_API_KEY",
+        aliases: &[Alias::Deprecated("HONEYHIVE_API_KEY")],
+        kind: Kind::Key,
+        default: nothing,
+        doc: "The API key of the project. Without a key and without a server URL nothing is sent.",
+    },
+    Row {
+        field: Field::IngestionApiKey,
+        variable: "HH_INGESTION_API_KEY",
+        aliases: &[],
+        kind: Kind::IngestionKey,
+        default: nothing,
+        doc: "A key that may only write. When set it is used for sessions, events and spans instead of the API key.",
+    },
+    Row {
+        field: Field::Project,
+        variable: "HH_PROJECT",
+        aliases: &[],
+        kind: Kind::Project,
+        default: nothing,
+        doc: "The name of the project, sent along with every event. The platform goes by the key.",
+    },
+    Row {
+        field: Field::Source,
+        variable: "HH_SOURCE",
+        aliases: &[],
+        kind: Kind::Text,
+        default: || DEFAULT_SOURCE.to_owned(),
+        doc: "Where events come from, such as `dev`, `staging` or `prod`.",
+    },
+    Row {
+        field: Field::ServerUrl,
+        variable: "HH_API_URL",
+        aliases: &[
+            Alias::Deprecated("HONEYHIVE_SERVER_URL"),
+            Alias::Deprecated("HH_SERVER_URL"),
+        ],
+        kind: Kind::Url { base: true },
+        default: || DEFAULT_SERVER_URL.to_owned(),
+        doc: "The platform or a local server. A path is kept, trailing slashes are removed. A loopback address needs no key.",
+    },
+    Row {
+        field: Field::AllowInsecure,
+        variable: "HH_ALLOW_INSECURE",
+        aliases: &[],
+        kind: Kind::Flag,
+        default: no,
+        doc: "Whether `http://` may be used for another host than this one. Keys and events then travel unencrypted.",
+    },
+    Row {
+        field: Field::SessionName,
+        variable: "HH_SESSION_NAME",
+        aliases: &[Alias::Bare("SESSION_NAME")],
+        kind: Kind::Text,
+        default: || "the name of the program".to_owned(),
+        doc: "The name of the session that events belong to when they belong to no other.",
+    },
+    Row {
+        field: Field::SessionId,
+        variable: "HH_SESSION_ID",
+        aliases: &[Alias::Bare("SESSION_ID")],
+        kind: Kind::SessionId,
+        default: || "a random one".to_owned(),
+        doc: "The id of that session, a UUID. One that is malformed is replaced by a random one, with a warning.",
+    },
+    Row {
+        field: Field::ServiceName,
+        variable: "HH_SERVICE_NAME",
+        aliases: &[
+            Alias::Shared("OTEL_SERVICE_NAME"),
+            Alias::Shared("SERVICE_NAME"),
+        ],
+        kind: Kind::Text,
+        default: || "the name of the program".to_owned(),
+        doc: "The resource attribute `service.name`.",
+    },
+    Row {
+        field: Field::ServiceVersion,
+        variable: "HH_SERVICE_VERSION",
+        aliases: &[
+            Alias::Shared("OTEL_SERVICE_VERSION"),
+            Alias::Shared("SERVICE_VERSION"),
+        ],
+        kind: Kind::Text,
+        default: nothing,
+        doc: "The resource attribute `service.version`.",
+    },
+    Row {
+        field: Field::Protocol,
+        variable: "HH_OTLP_PROTOCOL",
+        aliases: &[Alias::Shared("OTEL_EXPORTER_OTLP_PROTOCOL")],
+        kind: Kind::Protocol,
+        default: || super::Protocol::default().as_str().to_owned(),
+        doc: "How spans are encoded.",
+    },
+    Row {
+        field: Field::Compression,
+        variable: "HH_OTLP_COMPRESSION",
+        aliases: &[Alias::Shared("OTEL_EXPORTER_OTLP_COMPRESSION")],
+        kind: Kind::Compression,
+        default: || super::Compression::default().as_str().to_owned(),
+        doc: "How the bodies of span requests are compressed.",
+    },
+    Row {
+        field: Field::OtlpEnabled,
+        variable: "HH_OTLP_ENABLED",
+        aliases: &[],
+        kind: Kind::Flag,
+        default: || "true".to_owned(),
+        doc: "Whether spans are exported at all.",
+    },
+    Row {
+        field: Field::OtlpEndpoint,
+        variable: "HH_OTLP_ENDPOINT",
+        aliases: &[],
+        kind: Kind::Url { base: false },
+        default: || "`server_url` followed by `/opentelemetry/v1/traces`".to_owned(),
+        doc: "The full URL that spans are posted to, used as given. Set alone, nothing but spans is sent.",
+    },
+    Row {
+        field: Field::Headers,
+        variable: "HH_OTLP_HEADERS",
+        aliases: &[],
+        kind: Kind::Headers,
+        default: nothing,
+        doc: "Headers added to span requests. `Authorization` is accepted together with `otlp_endpoint` only, and then \
+              takes the place of the key there; headers that describe the body or the connection are refused.",
+    },
+    Row {
+        field: Field::BatchSize,
+        variable: "HH_BATCH_SIZE",
+        aliases: &[],
+        kind: COUNT,
+        default: || DEFAULT_BATCH_SIZE.to_string(),
+        doc: "How many spans waiting make the exporter send before the flush interval is over.",
+    },
+    Row {
+        field: Field::MaxExportBatchSize,
+        variable: "HH_MAX_EXPORT_BATCH_SIZE",
+        aliases: &[],
+        kind: COUNT,
+        default: || DEFAULT_MAX_EXPORT_BATCH_SIZE.to_string(),
+        doc: "How many spans go into one request at most.",
+    },
+    Row {
+        field: Field::FlushInterval,
+        variable: "HH_FLUSH_INTERVAL",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::from_millis(10),
+            max: Duration::from_secs(3600),
+        },
+        default: || time(DEFAULT_FLUSH_INTERVAL),
+        doc: "How long a span waits at most before it is sent.",
+    },
+    Row {
+        field: Field::ExportTimeout,
+        variable: "HH_EXPORT_TIMEOUT",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::from_millis(10),
+            max: Duration::from_secs(600),
+        },
+        default: || time(DEFAULT_EXPORT_TIMEOUT),
+        doc: "How long one request may take. (The Python client documents 30 s and does not apply it.)",
+    },
+    Row {
+        field: Field::FlushTimeout,
+        variable: "HH_FLUSH_TIMEOUT",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::ZERO,
+            max: Duration::from_secs(600),
+        },
+        default: || {
+            "by environment: 2s on AWS Lambda, 5s on Kubernetes, 1s under high concurrency, else 3s"
+                .to_owned()
+        },
+        doc: "How long dropping the instance waits for what is queued. Zero: not at all.",
+    },
+    Row {
+        field: Field::DisableBatch,
+        variable: "HH_DISABLE_BATCH",
+        aliases: &[],
+        kind: Kind::Flag,
+        default: no,
+        doc: "Whether every span is sent as soon as it ends, in a request of its own.",
+    },
+    Row {
+        field: Field::MaxQueueSize,
+        variable: "HH_MAX_QUEUE_SIZE",
+        aliases: &[],
+        kind: Kind::Number {
+            min: 1,
+            max: 16_777_216,
+        },
+        default: || DEFAULT_MAX_QUEUE_SIZE.to_string(),
+        doc: "How many spans may wait to be sent. What comes on top is dropped and counted.",
+    },
+    Row {
+        field: Field::MaxQueueBytes,
+        variable: "HH_MAX_QUEUE_BYTES",
+        aliases: &[],
+        kind: Kind::Bytes {
+            min: MIB,
+            max: 1 << 30,
+        },
+        default: || {
+            "by environment: 16MiB on AWS Lambda, 128MiB under high concurrency, else 64MiB"
+                .to_owned()
+        },
+        doc: "How much memory the waiting spans may take. What comes on top is dropped and counted.",
+    },
+    Row {
+        field: Field::MaxAttributes,
+        variable: "HH_MAX_ATTRIBUTES",
+        aliases: &[],
+        kind: Kind::Number {
+            min: 128,
+            max: 10_000,
+        },
+        default: || DEFAULT_MAX_ATTRIBUTES.to_string(),
+        doc: "How many attributes a span may have. Those that the platform needs are not counted and never cut.",
+    },
+    Row {
+        field: Field::MaxAttributeLength,
+        variable: "HH_MAX_ATTRIBUTE_LENGTH",
+        aliases: &[],
+        kind: Kind::Bytes {
+            min: 1 << 10,
+            max: 100 * MIB,
+        },
+        default: || size(DEFAULT_MAX_ATTRIBUTE_LENGTH),
+        doc: "How long one value may be. A longer one is cut and marked.",
+    },
+    Row {
+        field: Field::MaxEvents,
+        variable: "HH_MAX_EVENTS",
+        aliases: &[],
+        kind: COUNT,
+        default: || DEFAULT_MAX_EVENTS.to_string(),
+        doc: "How many log events a span may carry.",
+    },
+    Row {
+        field: Field::MaxSpanSize,
+        variable: "HH_MAX_SPAN_SIZE",
+        aliases: &[],
+        kind: Kind::Bytes {
+            min: 64 << 10,
+            max: 100 * MIB,
+        },
+        default: || "10MiB, or `max_attribute_length` if that is more".to_owned(),
+        doc: "How much memory one span may take.",
+    },
+    Row {
+        field: Field::Filter,
+        variable: "HH_FILTER",
+        aliases: &[],
+        kind: Kind::Filter,
+        default: || DEFAULT_FILTER.to_owned(),
+        doc: "Which spans are recorded: a level, or `target=level` pairs, separated by commas.",
+    },
+    Row {
+        field: Field::DefaultEventType,
+        variable: "HH_DEFAULT_EVENT_TYPE",
+        aliases: &[],
+        kind: Kind::EventType,
+        default: || DEFAULT_EVENT_TYPE.to_owned(),
+        doc: "The type of an event when neither its attributes nor its name decide it.",
+    },
+    Row {
+        field: Field::TestMode,
+        variable: "HH_TEST_MODE",
+        aliases: &[],
+        kind: Kind::Flag,
+        default: no,
+        doc: "Whether everything works except the network: events are built, nothing is sent.",
+    },
+    Row {
+        field: Field::DisableTracing,
+        variable: "HH_DISABLE_TRACING",
+        aliases: &[],
+        kind: Kind::Flag,
+        default: no,
+        doc: "Whether nothing is recorded.",
+    },
+    Row {
+        field: Field::Verbose,
+        variable: "HH_VERBOSE",
+        aliases: &[],
+        kind: Kind::Flag,
+        default: no,
+        doc: "Whether decisions, applied limits and requests are logged at DEBUG on target `honeyhive`.",
+    },
+];
+
+/// Variables that set no field but decide where settings and defaults come from: name, what is accepted, meaning.
+pub(crate) const SWITCHES: &[(&str, &str, &str)] = &[
+    (
+        CONFIG_FILE,
+        "a path",
+        "The file to read instead of the nearest `honeyhive.toml`. One that does not exist is an error.",
+    ),
+    (
+        HIGH_CONCURRENCY,
+        "true, 1, yes, on, enabled or false, 0, no, off, disabled, in any case",
+        "Takes the deadlines and the queue of a process with many requests at a time.",
+    ),
+];
+
+pub(crate) const CONFIG_FILE: &str = "HH_CONFIG_FILE";
+pub(crate) const HIGH_CONCURRENCY: &str = "HH_HIGH_CONCURRENCY";
+
+/// Variables of the other HoneyHive tools: not ours, not unknown.
+const FOREIGN: &[&str] = &[
+    "HH_API_TIMEOUT",
+    "HH_CACHE_CLEANUP_INTERVAL",
+    "HH_CACHE_ENABLED",
+    "HH_CACHE_MAX_SIZE",
+    "HH_CACHE_TTL",
+    "HH_DATA_PLANE_API_KEY",
+    "HH_DISABLE_HTTP_TRACING",
+    "HH_EXPERIMENT_GROUP",
+    "HH_EXPERIMENT_ID",
+    "HH_EXPERIMENT_METADATA",
+    "HH_EXPERIMENT_NAME",
+    "HH_EXPERIMENT_VARIANT",
+    "HH_EXPORT_TIMEOUT_SECONDS",
+    "HH_FOLLOW_REDIRECTS",
+    "HH_HTTPS_PROXY",
+    "HH_HTTP_PROXY",
+    "HH_KEEPALIVE_EXPIRY",
+    "HH_MAX_CONNECTIONS",
+    "HH_MAX_KEEPALIVE_CONNECTIONS",
+    "HH_MAX_LINKS",
+    "HH_MAX_RETRIES",
+    "HH_NO_PROXY",
+    "HH_POOL_TIMEOUT",
+    "HH_PRESERVE_CORE_ATTRIBUTES",
+    "HH_RATE_LIMIT_CALLS",
+    "HH_RATE_LIMIT_WINDOW",
+    "HH_TELEMETRY",
+    "HH_TEST_API_KEY",
+    "HH_TIMEOUT",
+    "HH_VERIFY_SSL",
+    "HONEYHIVE_DISABLE_HTTP_TRACING",
+    "HONEYHIVE_TELEMETRY",
+];
+
+/// Every name that sets or decides something.
+fn names() -> impl Iterator<Item = &'static str> {
+    TABLE
+        .iter()
+        .flat_map(|row| {
+            std::iter::once(row.variable).chain(row.aliases.iter().map(|alias| alias.name()))
+        })
+        .chain(SWITCHES.iter().map(|&(name, ..)| name))
+}
+
+pub(crate) fn is_known(name: &str) -> bool {
+    names().any(|known| known == name)
+}
+
+/// The start of a warning when `name` looks like one of ours and is none.
+pub(crate) fn unknown(name: &str) -> Option<String> {
+    let ours = name.starts_with("HH_") || name.starts_with("HONEYHIVE_");
+    if !ours || is_known(name) || FOREIGN.contains(&name) {
+        return None;
+    }
+    let advice = match nearest(name, names()) {
+        Some(known) => format!("; did you mean {known}?"),
+        None => String::new(),
+    };
+    let name: String = name.chars().take(64).collect();
+    Some(format!("unknown variable {name}{advice}"))
+}
+
+/// The candidate that takes the fewest edits, if that is not nearly all of it.
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // A name of the environment can be as long as the system allows; none of ours is.
+    let name: Vec<char> = name.chars().take(64).collect();
+    candidates
+        .map(|candidate| (distance(&name, candidate), candidate))
+        .min_by_key(|&(distance, _)| distance)
+        .filter(|&(distance, candidate)| distance * 5 <= candidate.len() * 2)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance.
+fn distance(from: &[char], to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=from.len()).collect();
+    for (line, character) in to.chars().enumerate() {
+        let mut diagonal = line;
+        let mut left = line + 1;
+        for (index, cell) in row.iter_mut().enumerate() {
+            let above = *cell;
+            *cell = match index.checked_sub(1).and_then(|index| from.get(index)) {
+                None => line + 1,
+                Some(other) => (diagonal + usize::from(*other != character))
+                    .min(above + 1)
+                    .min(left + 1),
+            };
+            left = *cell;
+            diagonal = above;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_one_row_and_every_name_one_meaning() {
+        let fields: Vec<_> = TABLE.iter().map(|row| row.field).collect();
+        assert_eq!(fields, Field::ALL);
+        let mut names: Vec<_> = names().collect();
+        names.extend(FOREIGN);
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for &field in Field::ALL {
+            assert_eq!(Field::named(field.name()), Some(field));
+            assert!(!field.variable().is_empty());
+        }
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        for (from, to, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("abc", "abc", 0),
+            ("kitten", "sitting", 3),
+            ("HH_BATCHSIZE", "HH_BATCH_SIZE", 1),
+        ] {
+            let from: Vec<char> = from.chars().collect();
+            assert_eq!(distance(&from, to), expected);
+        }
+    }
+
+    #[test]
+    fn unknown_names_get_the_nearest_known_one() {
+        let warning = |name| unknown(name).unwrap();
+        assert!(warning("HH_BATCHSIZE").ends_with("did you mean HH_BATCH_SIZE?"));
+        assert!(warning("HH_APIKEY").ends_with("did you mean HH_API_KEY?"));
+        assert!(warning("HONEYHIVE_APIKEY").ends_with("did you mean HONEYHIVE_API_KEY?"));
+        assert!(!warning("HH_XYZZY_PLUGH_AND_MORE").contains("did you mean"));
+        for fine in [
+            "HH_API_KEY",
+            "HH_MAX_LINKS",
+            "HHX",
+            "PATH",
+            "hh_api_key",
+            CONFIG_FILE,
+        ] {
+            assert_eq!(unknown(fine), None, "{fine}");
+        }
+    }
+}
