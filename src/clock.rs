@@ -15,12 +15,18 @@ fn epoch() -> Instant {
 /// The time now, in ticks; never zero.
 pub(crate) fn ticks() -> u64 {
     let elapsed = Instant::now().saturating_duration_since(epoch());
-    elapsed.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(elapsed.subsec_nanos())).wrapping_add(1)
+    elapsed
+        .as_secs()
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(u64::from(elapsed.subsec_nanos()))
+        .wrapping_add(1)
 }
 
 /// The wall clock now, in nanoseconds since 1970.
 pub(crate) fn unix_nanos() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -33,7 +39,10 @@ pub(crate) struct Anchor {
 
 impl Anchor {
     pub(crate) fn now() -> Self {
-        Self { ticks: ticks(), unix: unix_nanos() }
+        Self {
+            ticks: ticks(),
+            unix: unix_nanos(),
+        }
     }
 
     /// When `ticks` was, in nanoseconds since 1970.
@@ -54,7 +63,10 @@ mod tests {
     fn ticks_become_wall_time() {
         let tick = ticks();
         let before = unix_nanos();
-        let anchor = Anchor { ticks: tick, unix: before };
+        let anchor = Anchor {
+            ticks: tick,
+            unix: before,
+        };
         assert_eq!(anchor.unix_nanos(tick + 5), before + 5);
         assert_eq!(anchor.unix_nanos(tick - 1), before - 1);
         assert!(ticks() >= tick);

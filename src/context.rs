@@ -26,7 +26,11 @@ pub(crate) fn frame(instance: u64) -> Option<Frame> {
     FRAMES
         .try_with(|frames| {
             let frames = frames.try_borrow().ok()?;
-            frames.iter().rev().find(|frame| frame.instance == 0 || frame.instance == instance).copied()
+            frames
+                .iter()
+                .rev()
+                .find(|frame| frame.instance == 0 || frame.instance == instance)
+                .copied()
         })
         .ok()
         .flatten()
@@ -34,7 +38,10 @@ pub(crate) fn frame(instance: u64) -> Option<Frame> {
 
 /// The innermost frame, whatever instance it is limited to.
 pub(crate) fn innermost() -> Option<Frame> {
-    FRAMES.try_with(|frames| frames.try_borrow().ok()?.last().copied()).ok().flatten()
+    FRAMES
+        .try_with(|frames| frames.try_borrow().ok()?.last().copied())
+        .ok()
+        .flatten()
 }
 
 /// Enters a frame; dropping the answer leaves it and whatever was entered inside and not left.
@@ -44,7 +51,10 @@ pub(crate) fn push(frame: Frame) -> Entered {
         frames.push(frame);
         Some(frames.len())
     });
-    Entered { depth: depth.ok().flatten().unwrap_or(usize::MAX), not_send: std::marker::PhantomData }
+    Entered {
+        depth: depth.ok().flatten().unwrap_or(usize::MAX),
+        not_send: std::marker::PhantomData,
+    }
 }
 
 /// See [`push`].
@@ -71,7 +81,14 @@ mod tests {
 
     fn enter(instance: u64) -> (SessionId, Entered) {
         let session = SessionId::random();
-        (session, push(Frame { session, instance, base: 0 }))
+        (
+            session,
+            push(Frame {
+                session,
+                instance,
+                base: 0,
+            }),
+        )
     }
 
     #[test]

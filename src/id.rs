@@ -22,9 +22,9 @@ impl SessionId {
     ///
     /// The text is not a UUID: the platform accepts nothing else as the id of a session.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        uuid::Uuid::try_parse(text.trim())
-            .map(Self)
-            .map_err(|_| Error::config("session_id: not a UUID (accepted: 8-4-4-4-12 hexadecimal digits)"))
+        uuid::Uuid::try_parse(text.trim()).map(Self).map_err(|_| {
+            Error::config("session_id: not a UUID (accepted: 8-4-4-4-12 hexadecimal digits)")
+        })
     }
 
     pub(crate) const fn from_uuid(uuid: uuid::Uuid) -> Self {

@@ -13,15 +13,37 @@
     )
 )]
 
+mod clock;
 pub mod config;
+mod context;
+mod enrich;
 mod environment;
 mod error;
 mod event;
 mod export;
+mod id;
+mod layer;
+mod lifecycle;
+mod log;
+mod registry;
+mod resource;
+pub mod session;
 mod sync;
 
 #[cfg(feature = "server")]
 pub mod server;
 
+pub mod report {
+    //! What an instance says of itself: statistics, the outcome of a flush, what is amiss.
+
+    pub use crate::export::report::{Degradation, DropReason, Dropped, FlushReport, Stats, Status};
+}
+
 pub use config::Builder;
+pub use enrich::{Enrichment, SpanExt, enrich};
 pub use error::Error;
+pub use event::EventType;
+pub use id::EventId;
+pub use layer::HoneyHiveLayer;
+pub use lifecycle::{HoneyHive, flush};
+pub use session::Session;

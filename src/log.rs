@@ -21,7 +21,15 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(verbose: bool) -> Self {
-        Self { dispatch: Mutex::new(None), verbose: verbose.into() }
+        Self {
+            dispatch: Mutex::new(None),
+            verbose: verbose.into(),
+        }
+    }
+
+    pub(crate) fn set_verbose(&self, verbose: bool) {
+        self.verbose
+            .store(verbose, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Speaks through `dispatch` from now on.
@@ -31,9 +39,13 @@ impl Log {
 
     /// Something the user should know.
     pub(crate) fn warn(&self, message: &str) {
-        let dispatch = lock(&self.dispatch).as_ref().and_then(WeakDispatch::upgrade);
+        let dispatch = lock(&self.dispatch)
+            .as_ref()
+            .and_then(WeakDispatch::upgrade);
         match dispatch {
-            Some(dispatch) => dispatcher::with_default(&dispatch, || warn!(target: "honeyhive", "{message}")),
+            Some(dispatch) => {
+                dispatcher::with_default(&dispatch, || warn!(target: "honeyhive", "{message}"))
+            }
             None if dispatcher::has_been_set() => warn!(target: "honeyhive", "{message}"),
             None => {
                 let _ = writeln!(std::io::stderr(), "honeyhive: {message}");
@@ -46,10 +58,14 @@ impl Log {
         if !self.verbose.load(std::sync::atomic::Ordering::Relaxed) {
             return;
         }
-        let dispatch = lock(&self.dispatch).as_ref().and_then(WeakDispatch::upgrade);
+        let dispatch = lock(&self.dispatch)
+            .as_ref()
+            .and_then(WeakDispatch::upgrade);
         let message = message();
         match dispatch {
-            Some(dispatch) => dispatcher::with_default(&dispatch, || debug!(target: "honeyhive", "{message}")),
+            Some(dispatch) => {
+                dispatcher::with_default(&dispatch, || debug!(target: "honeyhive", "{message}"))
+            }
             None => debug!(target: "honeyhive", "{message}"),
         }
     }

@@ -55,7 +55,13 @@ mod tests {
     #[test]
     fn the_oldest_are_forgotten() {
         let first = SessionId::random();
-        insert(first, SessionStart { name: Some("first".to_owned()), ..SessionStart::default() });
+        insert(
+            first,
+            SessionStart {
+                name: Some("first".to_owned()),
+                ..SessionStart::default()
+            },
+        );
         assert_eq!(get(first).unwrap().name.as_deref(), Some("first"));
         for _ in 0..CAPACITY {
             insert(SessionId::random(), SessionStart::default());

@@ -45,7 +45,10 @@ pub(crate) enum Value<'a> {
     /// JSON text of a container.
     Json(&'a str),
     /// An error: the name of its type where it is known, and its message.
-    Error { kind: &'a str, message: &'a str },
+    Error {
+        kind: &'a str,
+        message: &'a str,
+    },
 }
 
 /// What an entry is.
@@ -198,8 +201,15 @@ fn put_tail(bytes: &mut Vec<u8>, text: &str, limit: usize) -> bool {
 fn write_formatted(bytes: &mut Vec<u8>, text: fmt::Arguments<'_>, limit: usize) -> Formatted {
     bytes.extend_from_slice(&[0; 4]);
     let start = bytes.len();
-    let mut writer = Bounded { bytes, start, limit, full: false };
-    let outcome = catch_unwind(AssertUnwindSafe(|| fmt::Write::write_fmt(&mut writer, text)));
+    let mut writer = Bounded {
+        bytes,
+        start,
+        limit,
+        full: false,
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        fmt::Write::write_fmt(&mut writer, text)
+    }));
     let full = writer.full;
     let outcome = match outcome {
         Ok(_) if full => {
@@ -253,7 +263,10 @@ pub(crate) fn cut(text: &str, limit: usize) -> &str {
     if text.len() <= limit {
         return text;
     }
-    let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=limit)
+        .rev()
+        .find(|end| text.is_char_boundary(*end))
+        .unwrap_or(0);
     text.get(..end).unwrap_or("")
 }
 
@@ -264,7 +277,9 @@ struct Marker {
 
 impl Marker {
     fn new(length: usize) -> Self {
-        Self { text: format!("… [cut: {length} bytes]") }
+        Self {
+            text: format!("… [cut: {length} bytes]"),
+        }
     }
 
     fn as_str(&self) -> &str {
@@ -327,9 +342,17 @@ impl<'a> Reader<'a> {
             let ticks = u64::from_le_bytes(self.array()?);
             let length = u32::from_le_bytes(self.array()?) as usize;
             let fields = Reader::new(self.take(length)?);
-            return Some(Entry::Event(EventEntry { callsite, ticks, fields }));
+            return Some(Entry::Event(EventEntry {
+                callsite,
+                ticks,
+                fields,
+            }));
         }
-        let key = if op & BY_NAME == 0 { Key::Field(self.array::<1>()?[0]) } else { Key::Name(self.text16()?) };
+        let key = if op & BY_NAME == 0 {
+            Key::Field(self.array::<1>()?[0])
+        } else {
+            Key::Name(self.text16()?)
+        };
         let value = match op & 0x0F {
             FALSE => Value::Bool(false),
             TRUE => Value::Bool(true),
@@ -341,7 +364,10 @@ impl<'a> Reader<'a> {
             STR => Value::Str(self.text32()?),
             DEBUG => Value::Debug(self.text32()?),
             JSON => Value::Json(self.text32()?),
-            ERROR => Value::Error { kind: self.text16()?, message: self.text32()? },
+            ERROR => Value::Error {
+                kind: self.text16()?,
+                message: self.text32()?,
+            },
             _ => return None,
         };
         Some(Entry::Field(key, value))
@@ -365,7 +391,10 @@ impl<'a> Iterator for Reader<'a> {
 
 /// The name of a field of a callsite.
 pub(crate) fn field_name(meta: &Metadata<'static>, index: u8) -> &'static str {
-    meta.fields().iter().nth(usize::from(index)).map_or("", |field| field.name())
+    meta.fields()
+        .iter()
+        .nth(usize::from(index))
+        .map_or("", |field| field.name())
 }
 
 /// Keeps the last write of every field, and shortens the largest texts until all of it fits into `limit` bytes.
@@ -395,7 +424,11 @@ pub(crate) fn compact(bytes: &mut Vec<u8>, meta: &'static Metadata<'static>, lim
     let whole = fixed + texts.clone().sum::<usize>() <= limit;
     // Once it is full, an eighth is freed at a time, so that a stream of small writes stays cheap.
     let limit = if whole { limit } else { limit - limit / 8 };
-    let cap = if whole { usize::MAX } else { largest_cap(texts, limit.saturating_sub(fixed)) };
+    let cap = if whole {
+        usize::MAX
+    } else {
+        largest_cap(texts, limit.saturating_sub(fixed))
+    };
 
     let mut rebuilt = Vec::with_capacity(bytes.len().min(limit));
     let mut lost = 0;
@@ -470,9 +503,10 @@ mod tests {
         Reader::new(bytes)
             .map(|entry| match entry {
                 Entry::Field(key, value) => (format!("{key:?}"), format!("{value:?}")),
-                Entry::Event(event) => {
-                    (format!("event {}@{}", event.callsite, event.ticks), format!("{}", event.fields.count()))
-                }
+                Entry::Event(event) => (
+                    format!("event {}@{}", event.callsite, event.ticks),
+                    format!("{}", event.fields.count()),
+                ),
             })
             .collect()
     }
@@ -491,7 +525,10 @@ mod tests {
             Value::Str("héllo"),
             Value::Debug(""),
             Value::Json("{}"),
-            Value::Error { kind: "E", message: "m" },
+            Value::Error {
+                kind: "E",
+                message: "m",
+            },
         ];
         for (index, value) in values.iter().enumerate() {
             put(&mut bytes, Key::Field(index as u8), *value, 100);
@@ -513,9 +550,19 @@ mod tests {
     #[test]
     fn long_text_is_cut_between_characters_with_a_marker() {
         let mut bytes = Vec::new();
-        assert!(put(&mut bytes, Key::Field(0), Value::Str(&"ü".repeat(100)), 60));
-        let Some(Entry::Field(_, Value::Str(text))) = Reader::new(&bytes).next() else { panic!("no text") };
-        assert!(text.len() <= 60 && text.ends_with("[cut: 200 bytes]"), "{text}");
+        assert!(put(
+            &mut bytes,
+            Key::Field(0),
+            Value::Str(&"ü".repeat(100)),
+            60
+        ));
+        let Some(Entry::Field(_, Value::Str(text))) = Reader::new(&bytes).next() else {
+            panic!("no text")
+        };
+        assert!(
+            text.len() <= 60 && text.ends_with("[cut: 200 bytes]"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -529,8 +576,15 @@ mod tests {
             }
         }
         let mut bytes = Vec::new();
-        assert_eq!(put_formatted(&mut bytes, Key::Field(0), &Endless, 1000), Formatted::Cut);
-        assert!(bytes.len() < 1100 && bytes.capacity() < 4096, "{}", bytes.capacity());
+        assert_eq!(
+            put_formatted(&mut bytes, Key::Field(0), &Endless, 1000),
+            Formatted::Cut
+        );
+        assert!(
+            bytes.len() < 1100 && bytes.capacity() < 4096,
+            "{}",
+            bytes.capacity()
+        );
     }
 
     #[test]
@@ -543,7 +597,10 @@ mod tests {
             }
         }
         let mut bytes = Vec::new();
-        assert_eq!(put_formatted(&mut bytes, Key::Field(0), &Panics, 1000), Formatted::Panicked);
+        assert_eq!(
+            put_formatted(&mut bytes, Key::Field(0), &Panics, 1000),
+            Formatted::Panicked
+        );
         assert_eq!(read(&bytes)[0].1, "Debug(\"<panicked while formatting>\")");
     }
 

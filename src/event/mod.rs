@@ -87,7 +87,12 @@ const COMPACT_FROM: usize = 64 * 1024;
 
 impl SpanRecord {
     pub(crate) fn new(head: Head) -> Self {
-        Self { head, fields: Vec::new(), callsites: Vec::new(), compact_at: COMPACT_FROM }
+        Self {
+            head,
+            fields: Vec::new(),
+            callsites: Vec::new(),
+            compact_at: COMPACT_FROM,
+        }
     }
 
     /// Makes a used record new, keeping its buffers.
@@ -121,12 +126,17 @@ impl SpanRecord {
             self.head.lost_events = self.head.lost_events.saturating_add(1);
             return;
         }
-        let known = self.callsites.iter().position(|known| known.callsite() == callsite.callsite());
+        let known = self
+            .callsites
+            .iter()
+            .position(|known| known.callsite() == callsite.callsite());
         let index = known.unwrap_or_else(|| {
             self.callsites.push(callsite);
             self.callsites.len() - 1
         });
-        let Ok(index) = u16::try_from(index) else { return };
+        let Ok(index) = u16::try_from(index) else {
+            return;
+        };
         self.head.events += 1;
         let start = fields::begin_event(&mut self.fields, index, ticks);
         self.fields.extend_from_slice(entries);

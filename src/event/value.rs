@@ -52,7 +52,11 @@ fn put_json<T: Serialize + ?Sized>(
     value: &T,
     limit: usize,
 ) -> Result<Outcome, String> {
-    let mut writer = Bounded { text: Vec::new(), limit, full: false };
+    let mut writer = Bounded {
+        text: Vec::new(),
+        limit,
+        full: false,
+    };
     let result = serde_json::to_writer(&mut writer, value);
     if writer.full {
         // No longer JSON, but still worth reading.
@@ -167,7 +171,10 @@ impl Serializer for Scalar<'_> {
 
     fn serialize_f32(self, value: f32) -> Result<Outcome, NotScalar> {
         // By way of its shortest text, so that 0.1 stays 0.1.
-        let wide = value.to_string().parse().unwrap_or_else(|_| f64::from(value));
+        let wide = value
+            .to_string()
+            .parse()
+            .unwrap_or_else(|_| f64::from(value));
         self.put(Value::F64(wide))
     }
 
@@ -298,8 +305,14 @@ mod tests {
         assert_eq!(of(Some("x")), whole("Str(\"x\")"));
         assert_eq!(of(None::<u8>), (Outcome::Absent, None));
         assert_eq!(of(Colour::Red), whole("Str(\"Red\")"));
-        assert_eq!(of(Colour::Mix(1, 2)), whole("Json(\"{\\\"Mix\\\":[1,2]}\")"));
-        assert_eq!(of(u128::MAX), whole("U128(340282366920938463463374607431768211455)"));
+        assert_eq!(
+            of(Colour::Mix(1, 2)),
+            whole("Json(\"{\\\"Mix\\\":[1,2]}\")")
+        );
+        assert_eq!(
+            of(u128::MAX),
+            whole("U128(340282366920938463463374607431768211455)")
+        );
         assert_eq!(of([f64::NAN]), whole("Json(\"[null]\")"));
     }
 

@@ -19,15 +19,15 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tracing::Dispatch;
 
+use crate::config::Config;
 use crate::config::live::Live;
-use crate::config::{Config, Protocol};
 use crate::environment::Strategy;
 use crate::error::{Error, Kind, Left};
 use crate::event::SpanRecord;
 use crate::id::SessionId;
 use crate::log::Log;
 use crate::sync::{Gate, lock};
-use pending::Pending;
+pub(crate) use pending::Pending;
 use queue::{Bounds, Pushed, Queue};
 use report::{Degradation, DropReason, Dropped, FlushReport, Stats};
 
@@ -40,6 +40,7 @@ pub(crate) struct Exporter {
 /// What handle and worker have in common.
 #[derive(Debug)]
 struct Shared {
+    instance: u64,
     queue: Queue,
     config: Arc<Live<Config>>,
     strategy: Strategy,
@@ -64,6 +65,8 @@ const ENDED: u8 = 2;
 
 #[derive(Debug)]
 enum Command {
+    /// The configuration has changed: what was waiting for the old one need not wait.
+    Configured,
     Flush(Arc<Pending<Result<FlushReport, Error>>>),
     Update(Update),
     /// Deliver what can be delivered until the instant, count the rest as lost, and end.
@@ -72,9 +75,9 @@ enum Command {
 
 /// `PUT /events` for a session.
 #[derive(Clone, Debug)]
-pub(crate) struct Update {
-    pub(crate) session: SessionId,
-    pub(crate) body: Map<String, Value>,
+struct Update {
+    session: SessionId,
+    body: Map<String, Value>,
 }
 
 /// Updates of sessions beyond this many are lost, and counted.
@@ -119,15 +122,12 @@ impl Exporter {
         session: SessionId,
     ) -> Self {
         let settings = config.load();
-        let bounds = Bounds {
-            records: settings.max_queue_size,
-            bytes: settings.max_queue_bytes,
-            wake_records: if settings.disable_batch { 1 } else { settings.batch_size },
-        };
+        let bounds = bounds(&settings);
         let log = Log::new(settings.verbose);
         drop(settings);
         Self {
             shared: Arc::new(Shared {
+                instance,
                 queue: Queue::new(instance, bounds),
                 config,
                 strategy,
@@ -166,7 +166,8 @@ impl Exporter {
                 }
             }
         }
-        if shared.orphaned.load(Ordering::Relaxed) && shared.orphaned.swap(false, Ordering::Relaxed) {
+        if shared.orphaned.load(Ordering::Relaxed) && shared.orphaned.swap(false, Ordering::Relaxed)
+        {
             shared.log.warn(
                 "an event was recorded after its HoneyHive was dropped: it is sent by timer, and not flushed at exit \
                  (keep the HoneyHive until the end of main)",
@@ -174,22 +175,52 @@ impl Exporter {
         }
     }
 
+    pub(crate) fn id(&self) -> u64 {
+        self.shared.instance
+    }
+
+    /// The configuration has changed.
+    pub(crate) fn configured(&self) {
+        let config = self.shared.config.load();
+        self.shared.queue.set_bounds(bounds(&config));
+        self.shared.log.set_verbose(config.verbose);
+        // A key that was refused is not the key any more.
+        lock(&self.shared.health).key_rejected = None;
+        if self.is_running() {
+            self.command(Command::Configured);
+        }
+    }
+
     #[cold]
     fn start(&self) {
         let shared = &self.shared;
-        if shared.worker.compare_exchange(ASLEEP, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        if shared
+            .worker
+            .compare_exchange(ASLEEP, RUNNING, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
             return;
         }
         if let Err(error) = worker::spawn(Arc::clone(shared)) {
             shared.worker.store(ENDED, Ordering::Release);
-            shared.log.warn(&format!("cannot start the export thread, nothing is sent: {error}"));
+            shared.log.warn(&format!(
+                "cannot start the export thread, nothing is sent: {error}"
+            ));
         }
     }
 
     /// Sends an update of a session, after its announcement.
-    pub(crate) fn update(&self, update: Update) {
+    pub(crate) fn update(&self, session: SessionId, entries: &[u8]) {
+        let body = otlp::buckets(entries);
+        if body.is_empty() {
+            return;
+        }
+        let update = Update { session, body };
         if self.shared.worker.load(Ordering::Acquire) == ENDED || !self.command_update(update) {
-            self.shared.counters.updates_lost.fetch_add(1, Ordering::Relaxed);
+            self.shared
+                .counters
+                .updates_lost
+                .fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -221,27 +252,31 @@ impl Exporter {
         Some(pending)
     }
 
-    pub(crate) async fn flush(&self, timeout: Duration) -> Result<FlushReport, Error> {
-        let started = Instant::now();
-        let Some(pending) = self.request_flush() else { return Ok(FlushReport::default()) };
+    /// Asks for a flush; the answer is what to wait for.
+    pub(crate) fn begin_flush(self: &Arc<Self>, timeout: Duration) -> Flushing {
         let before = self.progress();
-        let result = pending.wait_async(deadline(started, timeout)).await;
-        self.flushed(result, started, timeout, before)
-    }
-
-    pub(crate) fn flush_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
         let started = Instant::now();
-        let Some(pending) = self.request_flush() else { return Ok(FlushReport::default()) };
-        let before = self.progress();
-        let result = pending.wait(deadline(started, timeout));
-        self.flushed(result, started, timeout, before)
+        Flushing {
+            exporter: Arc::clone(self),
+            pending: self.request_flush(),
+            started,
+            timeout,
+            before,
+        }
     }
 
     /// (accepted, failed) so far.
     fn progress(&self) -> (u64, u64) {
         let counters = &self.shared.counters;
-        let dropped: u64 = counters.dropped.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
-        (counters.exported.load(Ordering::Relaxed), counters.rejected.load(Ordering::Relaxed) + dropped)
+        let dropped: u64 = counters
+            .dropped
+            .iter()
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .sum();
+        (
+            counters.exported.load(Ordering::Relaxed),
+            counters.rejected.load(Ordering::Relaxed) + dropped,
+        )
     }
 
     fn flushed(
@@ -274,7 +309,10 @@ impl Exporter {
     /// Stops the worker for good, delivering what can be delivered in time.
     fn request_stop(&self, deadline: Instant) -> Option<Arc<Pending<Result<FlushReport, Error>>>> {
         let shared = &self.shared;
-        if shared.worker.compare_exchange(ASLEEP, ENDED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        if shared
+            .worker
+            .compare_exchange(ASLEEP, ENDED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
             || shared.worker.load(Ordering::Acquire) == ENDED
         {
             return None;
@@ -284,19 +322,13 @@ impl Exporter {
         Some(pending)
     }
 
-    pub(crate) async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, Error> {
-        let started = Instant::now();
-        let before = self.progress();
-        let Some(pending) = self.request_stop(deadline(started, timeout)) else { return Ok(FlushReport::default()) };
-        // The worker settles at the deadline; a little more, so that its report is heard.
-        let result = pending.wait_async(deadline(started, timeout) + GRACE).await;
-        self.flushed(result, started, timeout, before)
-    }
-
     pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
         let started = Instant::now();
         let before = self.progress();
-        let Some(pending) = self.request_stop(deadline(started, timeout)) else { return Ok(FlushReport::default()) };
+        let Some(pending) = self.request_stop(deadline(started, timeout)) else {
+            return Ok(FlushReport::default());
+        };
+        // The worker settles at the deadline; a little more, so that its report is heard.
         let result = pending.wait(deadline(started, timeout) + GRACE);
         self.flushed(result, started, timeout, before)
     }
@@ -329,9 +361,14 @@ impl Exporter {
     }
 
     pub(crate) fn count_not_recorded(&self) {
-        self.shared.counters.not_recorded.fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .counters
+            .not_recorded
+            .fetch_add(1, Ordering::Relaxed);
         if self.shared.losses.open() {
-            self.shared.log.warn("too many spans are open at once: new ones are not recorded (see HoneyHive::stats)");
+            self.shared.log.warn(
+                "too many spans are open at once: new ones are not recorded (see HoneyHive::stats)",
+            );
         }
     }
 
@@ -377,9 +414,23 @@ impl Exporter {
     pub(crate) fn degradations(&self) -> Vec<Degradation> {
         let health = lock(&self.shared.health);
         let mut found = Vec::new();
-        found.extend(health.key_rejected.map(|status| Degradation::KeyRejected { status }));
-        found.extend(health.local_session.clone().map(|reason| Degradation::LocalSession { reason }));
-        found.extend(health.unreachable.clone().map(|reason| Degradation::Unreachable { reason }));
+        found.extend(
+            health
+                .key_rejected
+                .map(|status| Degradation::KeyRejected { status }),
+        );
+        found.extend(
+            health
+                .local_session
+                .clone()
+                .map(|reason| Degradation::LocalSession { reason }),
+        );
+        found.extend(
+            health
+                .unreachable
+                .clone()
+                .map(|reason| Degradation::Unreachable { reason }),
+        );
         found
     }
 }
@@ -393,16 +444,55 @@ impl Drop for Exporter {
     }
 }
 
+/// A flush under way.
+#[derive(Debug)]
+pub(crate) struct Flushing {
+    exporter: Arc<Exporter>,
+    /// Nothing, when there is nothing to send or nobody to send it.
+    pending: Option<Arc<Pending<Result<FlushReport, Error>>>>,
+    started: Instant,
+    timeout: Duration,
+    before: (u64, u64),
+}
+
+impl Flushing {
+    pub(crate) async fn wait(self) -> Result<FlushReport, Error> {
+        let Some(pending) = &self.pending else {
+            return Ok(FlushReport::default());
+        };
+        let result = pending
+            .wait_async(deadline(self.started, self.timeout))
+            .await;
+        self.exporter
+            .flushed(result, self.started, self.timeout, self.before)
+    }
+
+    pub(crate) fn wait_blocking(self) -> Result<FlushReport, Error> {
+        let Some(pending) = &self.pending else {
+            return Ok(FlushReport::default());
+        };
+        let result = pending.wait(deadline(self.started, self.timeout));
+        self.exporter
+            .flushed(result, self.started, self.timeout, self.before)
+    }
+}
+
 const GRACE: Duration = Duration::from_millis(50);
 
 fn deadline(started: Instant, timeout: Duration) -> Instant {
-    started.checked_add(timeout).unwrap_or_else(|| started + Duration::from_secs(86_400 * 365))
+    started
+        .checked_add(timeout)
+        .unwrap_or_else(|| started + Duration::from_secs(86_400 * 365))
 }
 
-/// The name of the encoding in diagnostics.
-const fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::HttpProtobuf => "http/protobuf",
-        Protocol::HttpJson => "http/json",
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        records: config.max_queue_size,
+        bytes: config.max_queue_bytes,
+        wake_records: if config.disable_batch {
+            1
+        } else {
+            config.batch_size
+        },
     }
 }

@@ -25,8 +25,15 @@ struct State<T> {
 
 impl<T> Pending<T> {
     pub(crate) fn new() -> Arc<Self> {
-        let state = State { result: None, settled: false, waker: None };
-        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
+        let state = State {
+            result: None,
+            settled: false,
+            waker: None,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        })
     }
 
     /// Brings the result; the first one counts.
@@ -61,7 +68,11 @@ impl<T> Pending<T> {
                 state.settled = true;
                 return None;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -95,7 +106,11 @@ impl<T> Pending<T> {
                 }
                 return;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -134,9 +149,15 @@ mod tests {
     #[test]
     fn the_deadline_ends_the_wait() {
         let pending = Pending::<u8>::new();
-        assert_eq!(pending.wait(Instant::now() + Duration::from_millis(5)), None);
+        assert_eq!(
+            pending.wait(Instant::now() + Duration::from_millis(5)),
+            None
+        );
         pending.settle(1);
-        assert_eq!(pending.wait(Instant::now() + Duration::from_millis(5)), None);
+        assert_eq!(
+            pending.wait(Instant::now() + Duration::from_millis(5)),
+            None
+        );
     }
 
     #[test]
@@ -144,16 +165,29 @@ mod tests {
         let pending = Pending::new();
         let other = Arc::clone(&pending);
         let thread = std::thread::spawn(move || other.settle(7));
-        assert_eq!(pending.wait(Instant::now() + Duration::from_secs(10)), Some(7));
+        assert_eq!(
+            pending.wait(Instant::now() + Duration::from_secs(10)),
+            Some(7)
+        );
         thread.join().unwrap();
     }
 
     #[tokio::test]
     async fn waiting_needs_no_timer_of_the_runtime() {
         let pending = Pending::<u8>::new();
-        assert_eq!(pending.wait_async(Instant::now() + Duration::from_millis(5)).await, None);
+        assert_eq!(
+            pending
+                .wait_async(Instant::now() + Duration::from_millis(5))
+                .await,
+            None
+        );
         let pending = Pending::new();
         pending.settle(3);
-        assert_eq!(pending.wait_async(Instant::now() + Duration::from_secs(10)).await, Some(3));
+        assert_eq!(
+            pending
+                .wait_async(Instant::now() + Duration::from_secs(10))
+                .await,
+            Some(3)
+        );
     }
 }

@@ -84,7 +84,7 @@ pub(crate) enum Pushed {
     Full,
 }
 
-/// The limits of a queue.
+/// The limits of a queue, which may change while it is used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) records: usize,
@@ -99,7 +99,9 @@ const WAKE_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Queue {
     id: u64,
-    bounds: Bounds,
+    max_records: AtomicUsize,
+    max_bytes: AtomicUsize,
+    wake_records: AtomicUsize,
     shards: Mutex<Vec<Arc<Shard>>>,
     /// For threads that have no thread-locals any more.
     fallback: Arc<Shard>,
@@ -126,7 +128,9 @@ impl Queue {
         let fallback = Arc::new(Shard::default());
         Self {
             id,
-            bounds,
+            max_records: AtomicUsize::new(bounds.records),
+            max_bytes: AtomicUsize::new(bounds.bytes),
+            wake_records: AtomicUsize::new(bounds.wake_records),
             shards: Mutex::new(vec![Arc::clone(&fallback)]),
             fallback,
             records: AtomicUsize::new(0),
@@ -134,6 +138,13 @@ impl Queue {
             woken: AtomicBool::new(false),
             retired: Mutex::new(Counts::default()),
         }
+    }
+
+    pub(crate) fn set_bounds(&self, bounds: Bounds) {
+        self.max_records.store(bounds.records, Ordering::Relaxed);
+        self.max_bytes.store(bounds.bytes, Ordering::Relaxed);
+        self.wake_records
+            .store(bounds.wake_records, Ordering::Relaxed);
     }
 
     /// Copies a closed span to the thread's shard.
@@ -157,14 +168,20 @@ impl Queue {
     }
 
     fn push_to(&self, shard: &Shard, record: &SpanRecord) -> Pushed {
-        let closed = Closed { head: record.head, bytes: record.fields.len(), callsites: record.callsites.len() };
+        let closed = Closed {
+            head: record.head,
+            bytes: record.fields.len(),
+            callsites: record.callsites.len(),
+        };
         let cost = closed.cost();
+        let max_records = self.max_records.load(Ordering::Relaxed);
+        let max_bytes = self.max_bytes.load(Ordering::Relaxed);
         let mut buffers = lock(&shard.buffers);
         let buffers = &mut *buffers;
         buffers.submitted += 1;
         let records = self.records.load(Ordering::Relaxed) + buffers.unpublished.records;
         let bytes = self.bytes.load(Ordering::Relaxed) + buffers.unpublished.bytes;
-        if records >= self.bounds.records || bytes + cost > self.bounds.bytes {
+        if records >= max_records || bytes + cost > max_bytes {
             buffers.refused += 1;
             return Pushed::Full;
         }
@@ -174,13 +191,13 @@ impl Queue {
         buffers.unpublished.records += 1;
         buffers.unpublished.bytes += cost;
         // Exact where the bound is small, cheap where it is large.
-        if buffers.unpublished.records >= (self.bounds.records / 4096).clamp(1, 64)
-            || buffers.unpublished.bytes >= (self.bounds.bytes / 256).clamp(1, 256 * 1024)
+        if buffers.unpublished.records >= (max_records / 4096).clamp(1, 64)
+            || buffers.unpublished.bytes >= (max_bytes / 256).clamp(1, 256 * 1024)
         {
             self.publish(buffers);
         }
-        let enough =
-            buffers.chunk.heads.len() >= self.bounds.wake_records || buffers.chunk.bytes.len() >= WAKE_BYTES;
+        let enough = buffers.chunk.heads.len() >= self.wake_records.load(Ordering::Relaxed)
+            || buffers.chunk.bytes.len() >= WAKE_BYTES;
         if enough && !buffers.woken {
             buffers.woken = true;
             if !self.woken.swap(true, Ordering::AcqRel) {

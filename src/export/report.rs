@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::error::{Error, Left};
+
 /// Why an event was lost before it reached the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -75,7 +77,10 @@ impl Dropped {
 
     /// The reasons that occurred, with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        DropReason::ALL.into_iter().map(|reason| (reason, self.of(reason))).filter(|(_, count)| *count > 0)
+        DropReason::ALL
+            .into_iter()
+            .map(|reason| (reason, self.of(reason)))
+            .filter(|(_, count)| *count > 0)
     }
 }
 
@@ -132,6 +137,20 @@ pub struct FlushReport {
     pub elapsed: Duration,
 }
 
+impl Error {
+    /// What a flush or a shutdown that failed did all the same.
+    #[must_use]
+    pub fn flush_report(&self) -> Option<FlushReport> {
+        let Left { sent, failed, left } = self.left()?;
+        Some(FlushReport {
+            sent,
+            failed,
+            left,
+            elapsed: Duration::ZERO,
+        })
+    }
+}
+
 /// Why an instance does less than it could.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -166,12 +185,20 @@ pub enum Degradation {
 impl fmt::Display for Degradation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoKey => f.write_str("no API key and no server URL: nothing is recorded (set HH_API_KEY or HH_API_URL)"),
-            Self::KeyRejected { status } => write!(f, "the endpoint refused the API key (status {status})"),
+            Self::NoKey => f.write_str(
+                "no API key and no server URL: nothing is recorded (set HH_API_KEY or HH_API_URL)",
+            ),
+            Self::KeyRejected { status } => {
+                write!(f, "the endpoint refused the API key (status {status})")
+            }
             Self::InvalidSessionId => f.write_str("session_id is not a UUID; a random one is used"),
-            Self::LocalSession { reason } => write!(f, "the session could not be announced: {reason}"),
+            Self::LocalSession { reason } => {
+                write!(f, "the session could not be announced: {reason}")
+            }
             Self::Unreachable { reason } => write!(f, "the endpoint cannot be reached: {reason}"),
-            Self::Disabled => f.write_str("tracing is disabled (disable_tracing, HH_DISABLE_TRACING)"),
+            Self::Disabled => {
+                f.write_str("tracing is disabled (disable_tracing, HH_DISABLE_TRACING)")
+            }
             Self::TestMode => f.write_str("test mode: nothing is sent (test_mode, HH_TEST_MODE)"),
             Self::ShutDown => f.write_str("shut down"),
         }

@@ -5,14 +5,16 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 use serde_json::{Map, Value, json};
 
 use super::Update;
 use super::otlp::{Batch, Envelope};
 use super::transport::{Method, Request};
 use crate::clock;
-use crate::config::{Compression, Config};
+use crate::config::{ApiKey, Compression, Config};
 use crate::event::directory::SessionStart;
 use crate::id::SessionId;
 
@@ -36,13 +38,23 @@ pub(crate) fn traces_url(config: &Config) -> String {
 }
 
 /// A batch of spans; the flag says whether its body is compressed.
-pub(crate) fn traces(config: &Config, envelope: &Envelope, batch: &Batch, may_compress: bool) -> (Request, bool) {
-    let mut headers = common_headers(config);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(envelope.content_type()));
+pub(crate) fn traces(
+    config: &Config,
+    envelope: &Envelope,
+    batch: &Batch,
+    may_compress: bool,
+) -> (Request, bool) {
+    let mut headers = common_headers(config, true);
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(envelope.content_type()),
+    );
     if let Ok(source) = HeaderValue::from_str(&config.source) {
         headers.insert("x-source", source);
     }
-    let compressed = (may_compress && config.compression == Compression::Gzip && batch.body.len() >= MIN_COMPRESSED)
+    let compressed = (may_compress
+        && config.compression == Compression::Gzip
+        && batch.body.len() >= MIN_COMPRESSED)
         .then(|| gzip(&batch.body))
         .flatten();
     if compressed.is_some() {
@@ -60,14 +72,24 @@ pub(crate) fn traces(config: &Config, envelope: &Envelope, batch: &Batch, may_co
 }
 
 /// The announcement of a session.
-pub(crate) fn session_start(config: &Config, id: SessionId, start: &SessionStart, default_name: &str) -> Request {
+pub(crate) fn session_start(
+    config: &Config,
+    id: SessionId,
+    start: &SessionStart,
+    default_name: &str,
+) -> Request {
     let mut session = Map::new();
     session.insert("session_id".to_owned(), id.to_string().into());
-    session.insert("session_name".to_owned(), start.name.as_deref().unwrap_or(default_name).into());
+    session.insert(
+        "session_name".to_owned(),
+        start.name.as_deref().unwrap_or(default_name).into(),
+    );
     session.insert("source".to_owned(), config.source.as_str().into());
-    for (key, map) in
-        [("inputs", &start.inputs), ("metadata", &start.metadata), ("user_properties", &start.user_properties)]
-    {
+    for (key, map) in [
+        ("inputs", &start.inputs),
+        ("metadata", &start.metadata),
+        ("user_properties", &start.user_properties),
+    ] {
         if !map.is_empty() {
             session.insert(key.to_owned(), Value::Object(map.clone()));
         }
@@ -75,7 +97,12 @@ pub(crate) fn session_start(config: &Config, id: SessionId, start: &SessionStart
     if let Some(project) = &config.project {
         session.insert("project".to_owned(), project.as_str().into());
     }
-    api(config, Method::Post, "/session/start", &json!({ "session": session }))
+    api(
+        config,
+        Method::Post,
+        "/session/start",
+        &json!({ "session": session }),
+    )
 }
 
 /// An update of a session.
@@ -87,10 +114,14 @@ pub(crate) fn update(config: &Config, update: &Update) -> Request {
 }
 
 fn api(config: &Config, method: Method, path: &str, body: &Value) -> Request {
-    let mut headers = common_headers(config);
+    // Headers for an endpoint of their own are none of the server's business.
+    let mut headers = common_headers(config, config.otlp_endpoint.is_none());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert("hh-client-timestamp", HeaderValue::from(clock::unix_nanos()));
+    headers.insert(
+        "hh-client-timestamp",
+        HeaderValue::from(clock::unix_nanos()),
+    );
     Request {
         method,
         url: format!("{}{path}", config.server_url),
@@ -100,20 +131,27 @@ fn api(config: &Config, method: Method, path: &str, body: &Value) -> Request {
     }
 }
 
-fn common_headers(config: &Config) -> HeaderMap {
+fn common_headers(config: &Config, with_own: bool) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
-    for (name, value) in &config.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
+    for (name, value) in config.headers.iter().filter(|_| with_own) {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::try_from(name.as_str()),
+            HeaderValue::from_str(value),
+        ) {
             headers.append(name, value);
         }
     }
-    if let Some(key) = key(config)
+    if !headers.contains_key(AUTHORIZATION)
+        && let Some(key) = key(config)
         && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {key}"))
     {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    headers.insert("hh-client-version", HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+    headers.insert(
+        "hh-client-version",
+        HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
+    );
     headers.insert("hh-client-language", HeaderValue::from_static("rust"));
     headers.insert("hh-client-package", HeaderValue::from_static("honeyhive"));
     headers
@@ -121,12 +159,19 @@ fn common_headers(config: &Config) -> HeaderMap {
 
 /// The key that ingestion takes: the one made for it, else the project's.
 pub(crate) fn key(config: &Config) -> Option<&str> {
-    config.ingestion_api_key.as_deref().or(config.api_key.as_deref())
+    config
+        .ingestion_api_key
+        .as_ref()
+        .or(config.api_key.as_ref())
+        .map(ApiKey::expose)
 }
 
 fn gzip(body: &[u8]) -> Option<Bytes> {
     // Level 1: higher levels cost up to seventeen times as much for prompts and save little.
-    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 2), flate2::Compression::fast());
+    let mut encoder = flate2::write::GzEncoder::new(
+        Vec::with_capacity(body.len() / 2),
+        flate2::Compression::fast(),
+    );
     encoder.write_all(body).ok()?;
     encoder.finish().ok().map(Bytes::from)
 }

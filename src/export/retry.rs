@@ -7,7 +7,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The server answered.
-    Answered { status: u16, retry_after: Option<Duration> },
+    Answered {
+        status: u16,
+        retry_after: Option<Duration>,
+    },
     /// No connection could be made, or it broke, or it took too long.
     Failed,
 }
@@ -17,7 +20,9 @@ pub(crate) enum Outcome {
 pub(crate) enum Verdict {
     Delivered,
     /// Try the same bytes again, not before the hint.
-    Retry { after: Option<Duration> },
+    Retry {
+        after: Option<Duration>,
+    },
     /// The key is refused: nothing else would fare better.
     Unauthorized,
     /// Too large for the server: try its halves.
@@ -32,9 +37,14 @@ pub(crate) enum Verdict {
 pub(crate) fn verdict(outcome: &Outcome, compressed: bool) -> Verdict {
     match outcome {
         Outcome::Failed => Verdict::Retry { after: None },
-        Outcome::Answered { status, retry_after } => match status {
+        Outcome::Answered {
+            status,
+            retry_after,
+        } => match status {
             200..=299 => Verdict::Delivered,
-            429 | 502 | 503 | 504 => Verdict::Retry { after: *retry_after },
+            429 | 502 | 503 | 504 => Verdict::Retry {
+                after: *retry_after,
+            },
             401 | 403 => Verdict::Unauthorized,
             413 => Verdict::TooLarge,
             400 | 415 if compressed => Verdict::Undecodable,
@@ -86,7 +96,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn answered(status: u16) -> Outcome {
-        Outcome::Answered { status, retry_after: None }
+        Outcome::Answered {
+            status,
+            retry_after: None,
+        }
     }
 
     #[test]
@@ -100,15 +113,24 @@ mod tests {
         assert_eq!(verdict(&answered(413), false), Verdict::TooLarge);
         assert_eq!(verdict(&answered(400), false), Verdict::Rejected);
         assert_eq!(verdict(&answered(400), true), Verdict::Undecodable);
-        assert_eq!(verdict(&Outcome::Failed, true), Verdict::Retry { after: None });
+        assert_eq!(
+            verdict(&Outcome::Failed, true),
+            Verdict::Retry { after: None }
+        );
     }
 
     #[test]
     fn both_forms_of_retry_after_are_read() {
         let now = Duration::from_secs(784_111_777);
         assert_eq!(retry_after("2", now), Some(Duration::from_secs(2)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:47 GMT", now), Some(Duration::from_secs(10)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:27 GMT", now), Some(Duration::ZERO));
+        assert_eq!(
+            retry_after("Sun, 06 Nov 1994 08:49:47 GMT", now),
+            Some(Duration::from_secs(10))
+        );
+        assert_eq!(
+            retry_after("Sun, 06 Nov 1994 08:49:27 GMT", now),
+            Some(Duration::ZERO)
+        );
         for nonsense in ["abc", "", "-1", "1.5", "Sun, 06 Nov"] {
             assert_eq!(retry_after(nonsense, now), None, "{nonsense}");
         }

@@ -44,13 +44,19 @@ pub(crate) struct Failure {
 
 impl Failure {
     fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), connect: true }
+        Self {
+            reason: reason.into(),
+            connect: true,
+        }
     }
 }
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        Self { reason: describe(&error), connect: error.is_connect() }
+        Self {
+            reason: describe(&error),
+            connect: error.is_connect(),
+        }
     }
 }
 
@@ -81,7 +87,8 @@ impl Http {
             .pool_idle_timeout(Duration::from_secs(60))
             .redirect(reqwest::redirect::Policy::custom(|attempt| {
                 let secure = |url: &reqwest::Url| url.scheme() == "https";
-                let downgraded = attempt.previous().last().is_some_and(secure) && !secure(attempt.url());
+                let downgraded =
+                    attempt.previous().last().is_some_and(secure) && !secure(attempt.url());
                 if downgraded || attempt.previous().len() > MAX_REDIRECTS {
                     attempt.stop()
                 } else {
@@ -95,7 +102,10 @@ impl Http {
 }
 
 #[cfg(feature = "rustls")]
-fn with_tls(builder: reqwest::ClientBuilder, https: bool) -> Result<reqwest::ClientBuilder, Failure> {
+fn with_tls(
+    builder: reqwest::ClientBuilder,
+    https: bool,
+) -> Result<reqwest::ClientBuilder, Failure> {
     use rustls_platform_verifier::BuilderVerifierExt as _;
 
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
@@ -106,7 +116,9 @@ fn with_tls(builder: reqwest::ClientBuilder, https: bool) -> Result<reqwest::Cli
     // a local server.
     let config = if https {
         config.with_platform_verifier().map_err(|error| {
-            Failure::new(format!("no usable certificate store (is the package ca-certificates installed?): {error}"))
+            Failure::new(format!(
+                "no usable certificate store (is the package ca-certificates installed?): {error}"
+            ))
         })?
     } else {
         config.with_root_certificates(rustls::RootCertStore::empty())
@@ -115,9 +127,14 @@ fn with_tls(builder: reqwest::ClientBuilder, https: bool) -> Result<reqwest::Cli
 }
 
 #[cfg(not(feature = "rustls"))]
-fn with_tls(builder: reqwest::ClientBuilder, https: bool) -> Result<reqwest::ClientBuilder, Failure> {
+fn with_tls(
+    builder: reqwest::ClientBuilder,
+    https: bool,
+) -> Result<reqwest::ClientBuilder, Failure> {
     if https {
-        return Err(Failure::new("https needs the feature `rustls` of this crate"));
+        return Err(Failure::new(
+            "https needs the feature `rustls` of this crate",
+        ));
     }
     Ok(builder)
 }
@@ -152,7 +169,11 @@ impl Transport for Http {
                     break;
                 }
             }
-            Ok(Reply { status, retry_after, body: body.into() })
+            Ok(Reply {
+                status,
+                retry_after,
+                body: body.into(),
+            })
         })
     }
 }
@@ -185,6 +206,10 @@ pub(crate) struct Nowhere;
 
 impl Transport for Nowhere {
     fn send(&self, _: Request) -> Sending {
-        Box::pin(std::future::ready(Ok(Reply { status: 200, retry_after: None, body: Bytes::new() })))
+        Box::pin(std::future::ready(Ok(Reply {
+            status: 200,
+            retry_after: None,
+            body: Bytes::new(),
+        })))
     }
 }

@@ -23,7 +23,7 @@ use super::queue::Chunk;
 use super::report::{DropReason, FlushReport};
 use super::retry::{self, Outcome, Verdict};
 use super::transport::{Failure, Http, Nowhere, Reply, Sending, Transport};
-use super::{Command, ENDED, Shared, Update, protocol_name, requests};
+use super::{Command, ENDED, Shared, Update, requests};
 use crate::clock::Anchor;
 use crate::config::Config;
 use crate::error::{Error, Kind};
@@ -45,23 +45,29 @@ const REMEMBERED: usize = 16_384;
 
 /// Starts the thread.
 pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
-    std::thread::Builder::new().name("honeyhive-export".to_owned()).spawn(move || {
-        let _quiet = tracing::subscriber::set_default(NoSubscriber::default());
-        let ended = catch_unwind(AssertUnwindSafe(|| work(&shared)));
-        shared.worker.store(ENDED, Ordering::Release);
-        let reason = match ended {
-            Ok(Ok(())) => DropReason::Shutdown,
-            Ok(Err(error)) => {
-                shared.log.warn(&format!("the export thread could not start: {error}"));
-                DropReason::WorkerFailed
-            }
-            Err(_) => {
-                shared.log.warn("the export thread panicked, nothing is sent any more: please report this");
-                DropReason::WorkerFailed
-            }
-        };
-        abandon(&shared, reason);
-    })?;
+    std::thread::Builder::new()
+        .name("honeyhive-export".to_owned())
+        .spawn(move || {
+            let _quiet = tracing::subscriber::set_default(NoSubscriber::default());
+            let ended = catch_unwind(AssertUnwindSafe(|| work(&shared)));
+            shared.worker.store(ENDED, Ordering::Release);
+            let reason = match ended {
+                Ok(Ok(())) => DropReason::Shutdown,
+                Ok(Err(error)) => {
+                    shared
+                        .log
+                        .warn(&format!("the export thread could not start: {error}"));
+                    DropReason::WorkerFailed
+                }
+                Err(_) => {
+                    shared.log.warn(
+                        "the export thread panicked, nothing is sent any more: please report this",
+                    );
+                    DropReason::WorkerFailed
+                }
+            };
+            abandon(&shared, reason);
+        })?;
     Ok(())
 }
 
@@ -72,7 +78,9 @@ fn work(shared: &Arc<Shared>) -> std::io::Result<()> {
         .thread_name("honeyhive-resolver")
         .on_thread_start(|| {
             // For the life of the thread: it resolves names for us and nothing else.
-            let _ = std::mem::ManuallyDrop::new(tracing::subscriber::set_default(NoSubscriber::default()));
+            let _ = std::mem::ManuallyDrop::new(tracing::subscriber::set_default(
+                NoSubscriber::default(),
+            ));
         })
         .build()?;
     runtime.block_on(Worker::new(Arc::clone(shared)).run());
@@ -90,8 +98,10 @@ fn abandon(shared: &Shared, reason: DropReason) {
     shared.counters.drop(reason, records as u64);
     for command in lock(&shared.inbox).drain(..) {
         match command {
-            Command::Flush(pending) | Command::Stop(_, Some(pending)) => pending.settle(Ok(FlushReport::default())),
-            Command::Stop(_, None) => {}
+            Command::Flush(pending) | Command::Stop(_, Some(pending)) => {
+                pending.settle(Ok(FlushReport::default()))
+            }
+            Command::Stop(_, None) | Command::Configured => {}
             Command::Update(_) => {
                 shared.counters.updates_lost.fetch_add(1, Ordering::Relaxed);
             }
@@ -102,6 +112,8 @@ fn abandon(shared: &Shared, reason: DropReason) {
 /// A batch and what is known of its delivery.
 struct Shipment {
     batch: Batch,
+    /// What it was encoded with.
+    envelope: Arc<Envelope>,
     /// The number of its first record.
     first: u64,
     /// The memory its records held.
@@ -125,8 +137,15 @@ enum Parcel {
 
 enum Done {
     Announced(Vec<(SessionId, Result<Reply, Failure>)>),
-    Sent { shipment: Shipment, compressed: bool, result: Result<Reply, Failure> },
-    Updated { letter: Letter, result: Result<Reply, Failure> },
+    Sent {
+        shipment: Shipment,
+        compressed: bool,
+        result: Result<Reply, Failure>,
+    },
+    Updated {
+        letter: Letter,
+        result: Result<Reply, Failure>,
+    },
 }
 
 struct Flush {
@@ -142,7 +161,7 @@ struct Flush {
 struct Worker {
     shared: Arc<Shared>,
     transport: Option<Arc<dyn Transport>>,
-    envelope: Envelope,
+    envelope: Arc<Envelope>,
     default_name: String,
 
     chunks: VecDeque<Chunk>,
@@ -179,14 +198,24 @@ struct Worker {
 impl Worker {
     fn new(shared: Arc<Shared>) -> Self {
         let config = shared.config.load_full();
-        let envelope = Envelope {
+        let envelope = Arc::new(Envelope {
             protocol: config.protocol,
-            resource: resource::detect(&config).into_iter().map(resource_attribute).collect(),
+            resource: resource::detect(&config)
+                .into_iter()
+                .map(resource_attribute)
+                .collect(),
             scope: shared.scope.clone(),
-        };
-        let default_name = config.session_name.clone().unwrap_or_else(resource::program_name);
+        });
+        let default_name = config
+            .session_name
+            .clone()
+            .unwrap_or_else(resource::program_name);
         shared.log.debug(|| {
-            format!("exporting to {} ({})", requests::traces_url(&config), protocol_name(config.protocol))
+            format!(
+                "exporting to {} ({})",
+                requests::traces_url(&config),
+                config.protocol.as_str()
+            )
         });
         let next_tick = Instant::now() + config.flush_interval;
         Self {
@@ -286,11 +315,26 @@ impl Worker {
             match command {
                 Command::Update(update) => {
                     self.letters_taken += 1;
-                    self.letters.push_back(Letter { update, since: Instant::now(), attempts: 0 });
+                    self.letters.push_back(Letter {
+                        update,
+                        since: Instant::now(),
+                        attempts: 0,
+                    });
                 }
                 Command::Flush(pending) => self.begin_flush(pending),
+                Command::Configured => {
+                    self.transport = None;
+                    self.paused_until = None;
+                    self.envelope = Arc::new(
+                        self.envelope
+                            .with_protocol(self.shared.config.load().protocol),
+                    );
+                }
                 Command::Stop(deadline, pending) => {
-                    let waiting = self.stop.take().map_or_else(Vec::new, |(_, waiting)| waiting);
+                    let waiting = self
+                        .stop
+                        .take()
+                        .map_or_else(Vec::new, |(_, waiting)| waiting);
                     self.stop = Some((deadline, waiting));
                     if let (Some(pending), Some((_, waiting))) = (pending, &mut self.stop) {
                         waiting.push(pending);
@@ -324,8 +368,15 @@ impl Worker {
 
     fn progress(&self) -> (u64, u64) {
         let counters = &self.shared.counters;
-        let dropped: u64 = counters.dropped.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
-        (counters.exported.load(Ordering::Relaxed), counters.rejected.load(Ordering::Relaxed) + dropped)
+        let dropped: u64 = counters
+            .dropped
+            .iter()
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .sum();
+        (
+            counters.exported.load(Ordering::Relaxed),
+            counters.rejected.load(Ordering::Relaxed) + dropped,
+        )
     }
 
     fn take_records(&mut self) {
@@ -339,7 +390,10 @@ impl Worker {
     /// Puts on its way whatever may go now.
     fn pump(&mut self) {
         let config = self.shared.config.load_full();
-        if self.paused_until.is_some_and(|until| Instant::now() < until) {
+        if self
+            .paused_until
+            .is_some_and(|until| Instant::now() < until)
+        {
             return;
         }
         self.paused_until = None;
@@ -356,7 +410,9 @@ impl Worker {
             if self.shipments_away >= self.shared.strategy.max_in_flight.max(1) {
                 return;
             }
-            let Some(shipment) = self.returned.pop_front().or_else(|| self.build(&config)) else { return };
+            let Some(shipment) = self.returned.pop_front().or_else(|| self.build(&config)) else {
+                return;
+            };
             self.stage(&config, Parcel::Shipment(shipment));
         }
     }
@@ -377,7 +433,9 @@ impl Worker {
         let first = self.batched;
         let mut cost = 0;
         while batch.len() < config.max_export_batch_size && batch.bytes() < BATCH_BYTES {
-            let Some(chunk) = self.chunks.front() else { break };
+            let Some(chunk) = self.chunks.front() else {
+                break;
+            };
             let (record, byte, callsite) = self.cursor;
             let Some(closed) = chunk.heads.get(record) else {
                 if let Some(mut empty) = self.chunks.pop_front() {
@@ -388,8 +446,14 @@ impl Worker {
                 self.cursor = (0, 0, 0);
                 continue;
             };
-            let fields = chunk.bytes.get(byte..byte + closed.bytes).unwrap_or_default();
-            let callsites = chunk.callsites.get(callsite..callsite + closed.callsites).unwrap_or_default();
+            let fields = chunk
+                .bytes
+                .get(byte..byte + closed.bytes)
+                .unwrap_or_default();
+            let callsites = chunk
+                .callsites
+                .get(callsite..callsite + closed.callsites)
+                .unwrap_or_default();
             batch.push(&closed.head, fields, callsites, anchor, &settings);
             cost += closed.cost();
             self.cursor = (record + 1, byte + closed.bytes, callsite + closed.callsites);
@@ -400,7 +464,16 @@ impl Worker {
         }
         self.open.insert(first);
         let batch = self.envelope.finish(batch);
-        Some(Shipment { batch, first, cost, since: Instant::now(), attempts: 0, uncompressed: false })
+        let envelope = Arc::clone(&self.envelope);
+        Some(Shipment {
+            batch,
+            envelope,
+            first,
+            cost,
+            since: Instant::now(),
+            attempts: 0,
+            uncompressed: false,
+        })
     }
 
     /// Sends a parcel, or its sessions first.
@@ -410,7 +483,9 @@ impl Worker {
                 Parcel::Shipment(shipment) => self.ship(config, shipment),
                 Parcel::Letter(_) => {
                     self.letters_done += 1;
-                    self.lose_update("an update of a session needs a server URL, not only an OTLP endpoint");
+                    self.lose_update(
+                        "an update of a session needs a server URL, not only an OTLP endpoint",
+                    );
                 }
             }
             return;
@@ -419,8 +494,11 @@ impl Worker {
             Parcel::Shipment(shipment) => shipment.batch.sessions.as_slice(),
             Parcel::Letter(letter) => std::slice::from_ref(&letter.update.session),
         };
-        let new: Vec<SessionId> =
-            sessions.iter().filter(|session| !self.announced.contains(session)).copied().collect();
+        let new: Vec<SessionId> = sessions
+            .iter()
+            .filter(|session| !self.announced.contains(session))
+            .copied()
+            .collect();
         if new.is_empty() {
             self.dispatch(config, parcel);
             return;
@@ -494,16 +572,29 @@ impl Worker {
             Err(failure) => return self.fail_unsent(Parcel::Shipment(shipment), failure),
         };
         let may_compress = self.may_compress && !shipment.uncompressed;
-        let (request, compressed) = requests::traces(config, &self.envelope, &shipment.batch, may_compress);
+        let (request, compressed) =
+            requests::traces(config, &shipment.envelope, &shipment.batch, may_compress);
         shipment.attempts += 1;
         self.shipments_away += 1;
-        self.shared.counters.bytes_sent.fetch_add(request.body.len() as u64, Ordering::Relaxed);
+        self.shared
+            .counters
+            .bytes_sent
+            .fetch_add(request.body.len() as u64, Ordering::Relaxed);
         self.shared.log.debug(|| {
-            format!("POST {}: {} events, {} bytes", request.url, shipment.batch.len(), request.body.len())
+            format!(
+                "POST {}: {} events, {} bytes",
+                request.url,
+                shipment.batch.len(),
+                request.body.len()
+            )
         });
         self.tasks.spawn(async move {
             let result = transport.send(request).await;
-            Done::Sent { shipment, compressed, result }
+            Done::Sent {
+                shipment,
+                compressed,
+                result,
+            }
         });
     }
 
@@ -515,7 +606,8 @@ impl Worker {
         let transport: Arc<dyn Transport> = if config.test_mode {
             Arc::new(Nowhere)
         } else {
-            let https = requests::traces_url(config).starts_with("https:") || config.server_url.starts_with("https:");
+            let https = requests::traces_url(config).starts_with("https:")
+                || config.server_url.starts_with("https:");
             Arc::new(Http::new(https)?)
         };
         self.transport = Some(Arc::clone(&transport));
@@ -532,7 +624,11 @@ impl Worker {
     fn finish(&mut self, done: Done) {
         match done {
             Done::Announced(results) => self.announced(results),
-            Done::Sent { shipment, compressed, result } => {
+            Done::Sent {
+                shipment,
+                compressed,
+                result,
+            } => {
                 self.shipments_away -= 1;
                 self.sent(shipment, compressed, result);
             }
@@ -549,7 +645,10 @@ impl Worker {
             let problem = match result {
                 Ok(reply) if (200..300).contains(&reply.status) => {
                     self.remember(session);
-                    self.shared.counters.sessions_started.fetch_add(1, Ordering::Relaxed);
+                    self.shared
+                        .counters
+                        .sessions_started
+                        .fetch_add(1, Ordering::Relaxed);
                     self.check_reply(session, &reply);
                     continue;
                 }
@@ -565,8 +664,13 @@ impl Worker {
                     failure.reason
                 }
             };
-            self.shared.counters.sessions_failed.fetch_add(1, Ordering::Relaxed);
-            self.shared.log.debug(|| format!("POST /session/start for {session}: {problem}"));
+            self.shared
+                .counters
+                .sessions_failed
+                .fetch_add(1, Ordering::Relaxed);
+            self.shared
+                .log
+                .debug(|| format!("POST /session/start for {session}: {problem}"));
             let mut health = lock(&self.shared.health);
             let first = session == self.shared.session && health.local_session.is_none();
             if session == self.shared.session {
@@ -579,7 +683,9 @@ impl Worker {
                 ));
             }
         }
-        let Some(parcel) = self.staged.take() else { return };
+        let Some(parcel) = self.staged.take() else {
+            return;
+        };
         let config = self.shared.config.load_full();
         match (parcel, unreachable) {
             // The events would fare no better on the same server.
@@ -608,7 +714,9 @@ impl Worker {
             lock(&self.shared.health).local_session = None;
         }
         let answered = serde_json::from_slice::<serde_json::Value>(&reply.body).ok();
-        let answered = answered.as_ref().and_then(|body| body.get("session_id")?.as_str());
+        let answered = answered
+            .as_ref()
+            .and_then(|body| body.get("session_id")?.as_str());
         if let Some(other) = answered
             && !other.eq_ignore_ascii_case(&session.to_string())
             && self.shared.losses.open()
@@ -621,16 +729,22 @@ impl Worker {
 
     fn sent(&mut self, mut shipment: Shipment, compressed: bool, result: Result<Reply, Failure>) {
         let (outcome, reply) = match result {
-            Ok(reply) => {
-                (Outcome::Answered { status: reply.status, retry_after: reply.retry_after }, Ok(reply))
-            }
+            Ok(reply) => (
+                Outcome::Answered {
+                    status: reply.status,
+                    retry_after: reply.retry_after,
+                },
+                Ok(reply),
+            ),
             Err(failure) => (Outcome::Failed, Err(failure)),
         };
         let problem = match &reply {
             Ok(reply) => format!("status {}{}", reply.status, excerpt(&reply.body)),
             Err(failure) => failure.reason.clone(),
         };
-        self.shared.log.debug(|| format!("batch of {} events: {problem}", shipment.batch.len()));
+        self.shared
+            .log
+            .debug(|| format!("batch of {} events: {problem}", shipment.batch.len()));
         match retry::verdict(&outcome, compressed) {
             Verdict::Delivered => {
                 self.recovered();
@@ -647,7 +761,7 @@ impl Worker {
                     self.returned.push_front(shipment);
                 }
             }
-            Verdict::TooLarge => match self.envelope.split(&shipment.batch) {
+            Verdict::TooLarge => match shipment.envelope.split(&shipment.batch) {
                 Some(halves) => self.halve(&shipment, halves),
                 None => self.lose(&shipment, DropReason::TooLarge, &problem),
             },
@@ -659,7 +773,10 @@ impl Worker {
             Verdict::Rejected => {
                 self.recovered();
                 let count = shipment.batch.len() as u64;
-                self.shared.counters.rejected.fetch_add(count, Ordering::Relaxed);
+                self.shared
+                    .counters
+                    .rejected
+                    .fetch_add(count, Ordering::Relaxed);
                 self.settle(&shipment);
                 self.complain(&format!("the endpoint refused {count} events: {problem}"));
             }
@@ -674,15 +791,23 @@ impl Worker {
         for session in &shipment.batch.sessions {
             self.remember(*session);
         }
-        let said = self.envelope.partial_success(body);
+        let said = shipment.envelope.partial_success(body);
         let count = shipment.batch.len() as u64;
         let rejected = said.rejected.min(count);
-        self.shared.counters.exported.fetch_add(count - rejected, Ordering::Relaxed);
-        self.shared.counters.rejected.fetch_add(rejected, Ordering::Relaxed);
+        self.shared
+            .counters
+            .exported
+            .fetch_add(count - rejected, Ordering::Relaxed);
+        self.shared
+            .counters
+            .rejected
+            .fetch_add(rejected, Ordering::Relaxed);
         self.settle(shipment);
         if rejected > 0 {
             let message = excerpt(said.message.as_bytes());
-            self.complain(&format!("the endpoint refused {rejected} of {count} events{message}"));
+            self.complain(&format!(
+                "the endpoint refused {rejected} of {count} events{message}"
+            ));
         }
     }
 
@@ -698,8 +823,17 @@ impl Worker {
             cost_left -= cost;
             self.open.insert(first);
             let count = batch.len() as u64;
-            let half = Shipment { batch, first, cost, since: shipment.since, attempts: 0, uncompressed: shipment.uncompressed };
-            self.returned.push_back(half);
+            let envelope = Arc::clone(&shipment.envelope);
+            let (since, uncompressed) = (shipment.since, shipment.uncompressed);
+            self.returned.push_back(Shipment {
+                batch,
+                envelope,
+                first,
+                cost,
+                since,
+                attempts: 0,
+                uncompressed,
+            });
             first += count;
         }
     }
@@ -707,7 +841,9 @@ impl Worker {
     /// The fate of the records is known: their room is free again.
     fn settle(&mut self, shipment: &Shipment) {
         self.open.remove(&shipment.first);
-        self.shared.queue.release(shipment.batch.len(), shipment.cost);
+        self.shared
+            .queue
+            .release(shipment.batch.len(), shipment.cost);
     }
 
     fn lose(&mut self, shipment: &Shipment, reason: DropReason, problem: &str) {
@@ -718,7 +854,10 @@ impl Worker {
     }
 
     fn lose_update(&mut self, problem: &str) {
-        self.shared.counters.updates_lost.fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .counters
+            .updates_lost
+            .fetch_add(1, Ordering::Relaxed);
         self.complain(&format!("an update of a session was lost: {problem}"));
     }
 
@@ -752,9 +891,13 @@ impl Worker {
             health.unreachable.replace(problem.to_owned()).is_none()
         };
         if first {
-            self.shared.log.warn(&format!("events cannot be delivered now, and are kept to be sent later: {problem}"));
+            self.shared.log.warn(&format!(
+                "events cannot be delivered now, and are kept to be sent later: {problem}"
+            ));
         }
-        let Some(delay) = retry::next_delay(self.failures, hint, remaining, id::random()) else { return false };
+        let Some(delay) = retry::next_delay(self.failures, hint, remaining, id::random()) else {
+            return false;
+        };
         self.shared.counters.retried.fetch_add(1, Ordering::Relaxed);
         let until = Instant::now() + delay;
         self.paused_until = Some(self.paused_until.map_or(until, |paused| paused.max(until)));
@@ -786,7 +929,10 @@ impl Worker {
     fn updated(&mut self, letter: Letter, result: Result<Reply, Failure>) {
         let (outcome, problem) = match result {
             Ok(reply) => (
-                Outcome::Answered { status: reply.status, retry_after: reply.retry_after },
+                Outcome::Answered {
+                    status: reply.status,
+                    retry_after: reply.retry_after,
+                },
                 format!("status {}{}", reply.status, excerpt(&reply.body)),
             ),
             Err(failure) => (Outcome::Failed, failure.reason),
@@ -795,7 +941,10 @@ impl Worker {
             Verdict::Delivered => {
                 self.recovered();
                 self.letters_done += 1;
-                self.shared.counters.updates_sent.fetch_add(1, Ordering::Relaxed);
+                self.shared
+                    .counters
+                    .updates_sent
+                    .fetch_add(1, Ordering::Relaxed);
             }
             Verdict::Retry { after } => self.put_back_letter(letter, after, &problem),
             Verdict::Unauthorized if letter.since.elapsed() < retry::GIVE_UP_AFTER => {
@@ -822,7 +971,11 @@ impl Worker {
 
     /// The smallest number of a record whose fate is open.
     fn settled_up_to(&self) -> u64 {
-        self.open.first().copied().unwrap_or(self.batched).min(self.batched)
+        self.open
+            .first()
+            .copied()
+            .unwrap_or(self.batched)
+            .min(self.batched)
     }
 
     fn answer_flushes(&mut self) {
@@ -849,7 +1002,11 @@ impl Worker {
                 flush.pending.settle(if report.failed == 0 {
                     Ok(report)
                 } else {
-                    Err(undelivered(report, left, "the endpoint refused them or they were lost"))
+                    Err(undelivered(
+                        report,
+                        left,
+                        "the endpoint refused them or they were lost",
+                    ))
                 });
                 return false;
             }
@@ -867,7 +1024,9 @@ impl Worker {
 
     /// Whether a stop was asked for and there is nothing left to do, or no time to do it.
     fn is_over(&self) -> bool {
-        let Some((deadline, _)) = &self.stop else { return false };
+        let Some((deadline, _)) = &self.stop else {
+            return false;
+        };
         let idle = self.settled_up_to() >= self.taken
             && self.letters.is_empty()
             && self.staged.is_none()
@@ -883,10 +1042,17 @@ impl Worker {
         self.take_records();
         let left = self.shared.queue.usage();
         let letters = self.letters_taken - self.letters_done;
-        self.shared.counters.updates_lost.fetch_add(letters, Ordering::Relaxed);
+        self.shared
+            .counters
+            .updates_lost
+            .fetch_add(letters, Ordering::Relaxed);
         abandon(&self.shared, DropReason::Shutdown);
         if left.0 > 0 {
-            self.shared.log.warn(&format!("{} events were lost: {}", left.0, DropReason::Shutdown));
+            self.shared.log.warn(&format!(
+                "{} events were lost: {}",
+                left.0,
+                DropReason::Shutdown
+            ));
         }
         let report = FlushReport {
             sent: exported_before,
@@ -895,12 +1061,21 @@ impl Worker {
             elapsed: Duration::ZERO,
         };
         let settle = |pending: &Pending<Result<FlushReport, Error>>| {
-            pending.settle(if left.0 == 0 { Ok(report) } else { Err(undelivered(report, report.left, "out of time")) });
+            pending.settle(if left.0 == 0 {
+                Ok(report)
+            } else {
+                Err(undelivered(report, report.left, "out of time"))
+            });
         };
         for flush in &self.flushes {
             settle(&flush.pending);
         }
-        for pending in self.stop.take().map(|(_, waiting)| waiting).unwrap_or_default() {
+        for pending in self
+            .stop
+            .take()
+            .map(|(_, waiting)| waiting)
+            .unwrap_or_default()
+        {
             settle(&pending);
         }
         self.tasks.abort_all();
@@ -916,9 +1091,16 @@ enum Woken {
 fn undelivered(report: FlushReport, left: u64, why: &str) -> Error {
     Error::new(
         Kind::Delivery,
-        format!("not all events were delivered: {} sent, {} lost, {left} waiting: {why}", report.sent, report.failed),
+        format!(
+            "not all events were delivered: {} sent, {} lost, {left} waiting: {why}",
+            report.sent, report.failed
+        ),
     )
-    .with_report(crate::error::Left { sent: report.sent, failed: report.failed, left })
+    .with_report(crate::error::Left {
+        sent: report.sent,
+        failed: report.failed,
+        left,
+    })
 }
 
 fn resource_attribute((name, value): (&'static str, resource::Value)) -> Attribute<'static> {
@@ -926,12 +1108,20 @@ fn resource_attribute((name, value): (&'static str, resource::Value)) -> Attribu
         resource::Value::Text(text) => Scalar::Text(text.into()),
         resource::Value::Int(number) => Scalar::Int(number),
     };
-    Attribute { prefix: "", name: name.into(), value }
+    Attribute {
+        prefix: "",
+        name: name.into(),
+        value,
+    }
 }
 
 /// The start of a reply, for diagnostics.
 fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body.get(..512).unwrap_or(body));
     let text = text.trim();
-    if text.is_empty() || text.contains('\u{0}') { String::new() } else { format!(": {text}") }
+    if text.is_empty() || text.contains('\u{0}') {
+        String::new()
+    } else {
+        format!(": {text}")
+    }
 }

@@ -43,7 +43,10 @@ where
 {
     let _ = PASSED.try_with(|passed| {
         if let Ok(mut passed) = passed.try_borrow_mut() {
-            passed.push(Reached { recorder: Arc::clone(recorder), parent_of: parent_of::<S> });
+            passed.push(Reached {
+                recorder: Arc::clone(recorder),
+                parent_of: parent_of::<S>,
+            });
         }
     });
 }
@@ -80,7 +83,10 @@ pub(crate) fn targets(dispatch: &Dispatch, id: u64) -> Vec<Target> {
         .into_iter()
         .filter_map(|reached| {
             let id = reached.nearest(dispatch, id, 0).0?;
-            Some(Target { recorder: reached.recorder, id })
+            Some(Target {
+                recorder: reached.recorder,
+                id,
+            })
         })
         .collect()
 }

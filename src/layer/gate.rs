@@ -33,7 +33,9 @@ pub(crate) struct Capture {
 impl Capture {
     pub(crate) fn new(config: &Config, enabled: bool) -> Self {
         let targets: Targets = config.filter.parse().unwrap_or_default();
-        let level = targets.default_level().filter(|_| targets.iter().next().is_none());
+        let level = targets
+            .default_level()
+            .filter(|_| targets.iter().next().is_none());
         Self {
             enabled,
             limits: Limits {
@@ -51,7 +53,11 @@ impl Capture {
         if !self.enabled || !self.within_level(meta) {
             return false;
         }
-        if meta.is_event() { wants_event(meta) } else { meta.target() != OWN_TARGET }
+        if meta.is_event() {
+            wants_event(meta)
+        } else {
+            meta.target() != OWN_TARGET
+        }
     }
 
     fn within_level(&self, meta: &Metadata<'_>) -> bool {
@@ -67,7 +73,10 @@ impl Capture {
         }
         self.level.unwrap_or_else(|| {
             let levels = self.targets.iter().map(|(_, level)| level);
-            levels.chain(self.targets.default_level()).max().unwrap_or(LevelFilter::OFF)
+            levels
+                .chain(self.targets.default_level())
+                .max()
+                .unwrap_or(LevelFilter::OFF)
         })
     }
 }
@@ -77,7 +86,11 @@ fn wants_event(meta: &Metadata<'_>) -> bool {
     if meta.target() == OWN_TARGET {
         return false;
     }
-    *meta.level() == Level::ERROR || meta.fields().iter().any(|field| selected_name(field.name()).is_some())
+    *meta.level() == Level::ERROR
+        || meta
+            .fields()
+            .iter()
+            .any(|field| selected_name(field.name()).is_some())
 }
 
 /// The filter of the gate.
@@ -92,7 +105,11 @@ impl<S> Filter<S> for OwnFilter {
     }
 
     fn callsite_enabled(&self, meta: &'static Metadata<'static>) -> Interest {
-        if self.shared.capture.load().wants(meta) { Interest::always() } else { Interest::never() }
+        if self.shared.capture.load().wants(meta) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::panicking;
 
 use arc_swap::ArcSwap;
-use tracing::field::Visit as _;
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
@@ -24,8 +23,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::Config;
-use crate::event::fields::{Key, Value};
-use crate::event::{Head, SpanRecord, fields};
+use crate::event::{Head, SpanRecord};
 use crate::export::Exporter;
 use crate::id::{self, SessionId};
 use crate::sync::lock;
@@ -67,9 +65,21 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(id: u64, session: SessionId, exporter: Arc<Exporter>, config: &Config, enabled: bool) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        session: SessionId,
+        exporter: Arc<Exporter>,
+        config: &Config,
+        enabled: bool,
+    ) -> Self {
         let capture = ArcSwap::from_pointee(Capture::new(config, enabled));
-        Self { id, session, exporter, capture, recorders: Mutex::new(Vec::new()) }
+        Self {
+            id,
+            session,
+            exporter,
+            capture,
+            recorders: Mutex::new(Vec::new()),
+        }
     }
 
     pub(crate) fn is_enabled(&self) -> bool {
@@ -80,27 +90,41 @@ impl Shared {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let recorder = Arc::new(Recorder { table: Table::new(), shared: Arc::clone(self) });
+        let recorder = Arc::new(Recorder {
+            table: Table::new(),
+            shared: Arc::clone(self),
+        });
         let mut recorders = lock(&self.recorders);
         recorders.retain(|recorder| recorder.strong_count() > 0);
         recorders.push(Arc::downgrade(&recorder));
         drop(recorders);
-        let filter = OwnFilter { shared: Arc::clone(self) };
-        HoneyHiveLayer { gate: Nothing.with_filter(filter), recorder, ready: false }
+        let filter = OwnFilter {
+            shared: Arc::clone(self),
+        };
+        HoneyHiveLayer {
+            gate: Nothing.with_filter(filter),
+            recorder,
+            ready: false,
+        }
     }
 
     fn recorders(&self) -> Vec<Arc<Recorder>> {
-        lock(&self.recorders).iter().filter_map(Weak::upgrade).collect()
+        lock(&self.recorders)
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
-    /// No new spans from now on.
-    pub(crate) fn close(&self, config: &Config) {
-        self.capture.store(Arc::new(Capture::new(config, false)));
+    /// What is recorded from now on.
+    pub(crate) fn set(&self, config: &Config, enabled: bool) {
+        self.capture.store(Arc::new(Capture::new(config, enabled)));
         tracing::callsite::rebuild_interest_cache();
     }
 
     pub(crate) fn has_open_spans(&self) -> bool {
-        self.recorders().iter().any(|recorder| !recorder.table.is_empty())
+        self.recorders()
+            .iter()
+            .any(|recorder| !recorder.table.is_empty())
     }
 
     /// Hands over the spans that are still open, marked unfinished.
@@ -163,7 +187,11 @@ impl Recorder {
     }
 
     /// Where a new span belongs: its recorded parent, and its session.
-    fn lineage<S>(&self, attributes: &Attributes<'_>, cx: &Context<'_, S>) -> (Option<Lineage>, SessionId)
+    fn lineage<S>(
+        &self,
+        attributes: &Attributes<'_>,
+        cx: &Context<'_, S>,
+    ) -> (Option<Lineage>, SessionId)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
@@ -235,7 +263,9 @@ impl Recorder {
             None if event.is_contextual() => cx.current_span().id().map(Id::into_u64),
             None => None,
         };
-        let Some(id) = span.filter(|id| self.table.lineage(*id).is_some()) else { return };
+        let Some(id) = span.filter(|id| self.table.lineage(*id).is_some()) else {
+            return;
+        };
         let limits = self.shared.capture.load().limits;
         visit::with_scratch(|scratch| {
             let mut selected = Selected::new(scratch, limits.attribute);
@@ -269,7 +299,9 @@ impl Recorder {
     }
 
     fn on_close(&self, id: &Id) {
-        let Some(mut record) = self.table.remove(id.into_u64()) else { return };
+        let Some(mut record) = self.table.remove(id.into_u64()) else {
+            return;
+        };
         record.head.panicked |= !record.head.born_unwinding && panicking();
         if record.head.end == 0 {
             record.head.end = clock::ticks();
@@ -322,7 +354,11 @@ where
     }
 
     fn register_callsite(&self, meta: &'static Metadata<'static>) -> Interest {
-        if self.ready { self.gate.register_callsite(meta) } else { Interest::always() }
+        if self.ready {
+            self.gate.register_callsite(meta)
+        } else {
+            Interest::always()
+        }
     }
 
     fn enabled(&self, meta: &Metadata<'_>, cx: Context<'_, S>) -> bool {
@@ -330,7 +366,11 @@ where
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        if self.ready { self.gate.max_level_hint() } else { None }
+        if self.ready {
+            self.gate.max_level_hint()
+        } else {
+            None
+        }
     }
 
     fn event_enabled(&self, event: &Event<'_>, cx: Context<'_, S>) -> bool {
@@ -341,7 +381,13 @@ where
         if !self.ready {
             return;
         }
-        if self.recorder.shared.capture.load().wants(attributes.metadata()) {
+        if self
+            .recorder
+            .shared
+            .capture
+            .load()
+            .wants(attributes.metadata())
+        {
             self.recorder.on_new_span(attributes, id, &cx);
         }
         self.gate.on_new_span(attributes, id, cx);
@@ -369,7 +415,10 @@ where
         self.recorder.on_close(&id);
     }
 
-    #[expect(unsafe_code, reason = "the trait's own signature; the one body forwards to the gate")]
+    #[expect(
+        unsafe_code,
+        reason = "the trait's own signature; the one body forwards to the gate"
+    )]
     unsafe fn downcast_raw(&self, id: TypeId) -> Option<*const ()> {
         if id == TypeId::of::<bridge::Marker>() {
             bridge::pass::<S>(&self.recorder);
@@ -393,6 +442,8 @@ impl<S> Drop for HoneyHiveLayer<S> {
 
 impl<S> fmt::Debug for HoneyHiveLayer<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HoneyHiveLayer").field("instance", &self.recorder.shared.id).finish_non_exhaustive()
+        f.debug_struct("HoneyHiveLayer")
+            .field("instance", &self.recorder.shared.id)
+            .finish_non_exhaustive()
     }
 }

@@ -49,8 +49,13 @@ pub(crate) struct Lineage {
 
 impl Table {
     pub(crate) fn new() -> Self {
-        let buckets = std::iter::repeat_with(Bucket::default).take(BUCKETS).collect();
-        Self { buckets, closed: AtomicBool::new(false) }
+        let buckets = std::iter::repeat_with(Bucket::default)
+            .take(BUCKETS)
+            .collect();
+        Self {
+            buckets,
+            closed: AtomicBool::new(false),
+        }
     }
 
     fn bucket(&self, id: u64) -> &Mutex<Spans> {
@@ -175,7 +180,10 @@ thread_local! {
 
 /// A record for a new span, used before if possible.
 pub(crate) fn take(head: Head) -> Box<SpanRecord> {
-    let used = POOL.try_with(|pool| pool.try_borrow_mut().ok()?.pop()).ok().flatten();
+    let used = POOL
+        .try_with(|pool| pool.try_borrow_mut().ok()?.pop())
+        .ok()
+        .flatten();
     match used {
         Some(mut record) => {
             record.reset(head);

@@ -68,7 +68,12 @@ pub(crate) struct Visitor<'a> {
 
 impl<'a> Visitor<'a> {
     pub(crate) fn new(bytes: &'a mut Vec<u8>, limit: usize) -> Self {
-        Self { bytes, limit, cut: 0, session: None }
+        Self {
+            bytes,
+            limit,
+            cut: 0,
+            session: None,
+        }
     }
 
     fn put(&mut self, field: &Field, value: Value<'_>) {
@@ -92,7 +97,10 @@ fn key(field: &Field) -> Key<'static> {
 }
 
 fn is_session(field: &Field) -> bool {
-    matches!(field.name(), "honeyhive.session_id" | "honeyhive_session_id")
+    matches!(
+        field.name(),
+        "honeyhive.session_id" | "honeyhive_session_id"
+    )
 }
 
 impl Visit for Visitor<'_> {
@@ -153,13 +161,21 @@ impl Visit for Visitor<'_> {
 fn type_of_error(error: &(dyn Error + 'static)) -> String {
     let mut bytes = Vec::new();
     let _ = fields::put_formatted(&mut bytes, Key::Field(0), &error, 128);
-    let Some(fields::Entry::Field(_, Value::Debug(text))) = fields::Reader::new(&bytes).next() else {
+    let Some(fields::Entry::Field(_, Value::Debug(text))) = fields::Reader::new(&bytes).next()
+    else {
         return String::new();
     };
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
-    let plausible = name.starts_with(char::is_uppercase) && (rest.is_empty() || rest.starts_with([' ', '(', '{']));
-    if plausible { name.to_owned() } else { String::new() }
+    let plausible = name.starts_with(char::is_uppercase)
+        && (rest.is_empty() || rest.starts_with([' ', '(', '{']));
+    if plausible {
+        name.to_owned()
+    } else {
+        String::new()
+    }
 }
 
 /// Takes from an event that is no error what is meant for its span: `return`, and the fields of known conventions.
@@ -172,7 +188,11 @@ pub(crate) struct Selected<'a> {
 
 impl<'a> Selected<'a> {
     pub(crate) fn new(bytes: &'a mut Vec<u8>, limit: usize) -> Self {
-        Self { bytes, limit, cut: 0 }
+        Self {
+            bytes,
+            limit,
+            cut: 0,
+        }
     }
 
     fn put(&mut self, field: &Field, value: Value<'_>) {
@@ -188,7 +208,10 @@ impl<'a> Selected<'a> {
 pub(crate) fn selected_name(name: &str) -> Option<&str> {
     match name {
         "return" => Some("honeyhive_outputs.result"),
-        _ if name.starts_with("honeyhive") || name.starts_with("gen_ai.") || name.starts_with("langfuse.") => {
+        _ if name.starts_with("honeyhive")
+            || name.starts_with("gen_ai.")
+            || name.starts_with("langfuse.") =>
+        {
             Some(name)
         }
         _ => None,
@@ -225,7 +248,9 @@ impl Visit for Selected<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let Some(name) = selected_name(field.name()) else { return };
+        let Some(name) = selected_name(field.name()) else {
+            return;
+        };
         let _formatting = Formatting::enter();
         let formatted = fields::put_formatted(self.bytes, Key::Name(name), value, self.limit);
         if formatted != Formatted::Whole {

@@ -9,7 +9,11 @@ use super::span::{Attribute, Kind, Scalar, Span, Status};
 /// Appends `span` as an element of `spans`.
 pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
     // Writing into a Vec does not fail.
-    let _ = write!(out, "{{\"traceId\":\"{:032x}\",\"spanId\":\"{:016x}\"", span.trace_id, span.span_id);
+    let _ = write!(
+        out,
+        "{{\"traceId\":\"{:032x}\",\"spanId\":\"{:016x}\"",
+        span.trace_id, span.span_id
+    );
     if span.parent_id == 0 {
         out.extend_from_slice(b",\"parentSpanId\":null");
     } else {
@@ -31,7 +35,11 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
     );
     put_attributes(out, &span.attributes);
     if span.dropped_attributes > 0 {
-        let _ = write!(out, ",\"droppedAttributesCount\":{}", span.dropped_attributes);
+        let _ = write!(
+            out,
+            ",\"droppedAttributesCount\":{}",
+            span.dropped_attributes
+        );
     }
     out.extend_from_slice(b",\"events\":[");
     for (index, event) in span.events.iter().enumerate() {
@@ -114,7 +122,9 @@ fn text(out: &mut Vec<u8>, text: &str) {
 /// Reads `ExportTraceServiceResponse`. A body that does not parse says nothing: the status already said accepted.
 pub(crate) fn partial_success(body: &[u8]) -> PartialSuccess {
     let parsed: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let found = parsed.get("partialSuccess").or_else(|| parsed.get("partial_success"));
+    let found = parsed
+        .get("partialSuccess")
+        .or_else(|| parsed.get("partial_success"));
     let field = |names: [&str; 2]| names.iter().find_map(|name| found?.get(name)).cloned();
     let rejected = match field(["rejectedSpans", "rejected_spans"]) {
         Some(serde_json::Value::String(text)) => text.parse().unwrap_or(0),
@@ -122,7 +132,12 @@ pub(crate) fn partial_success(body: &[u8]) -> PartialSuccess {
         None => 0,
     };
     let message = field(["errorMessage", "error_message"]);
-    PartialSuccess { rejected, message: message.and_then(|m| Some(m.as_str()?.to_owned())).unwrap_or_default() }
+    PartialSuccess {
+        rejected,
+        message: message
+            .and_then(|m| Some(m.as_str()?.to_owned()))
+            .unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]
@@ -131,10 +146,21 @@ mod tests {
 
     #[test]
     fn partial_success_is_read_and_nonsense_is_none() {
-        let found = partial_success(br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"no"}}"#);
-        assert_eq!(found, PartialSuccess { rejected: 3, message: "no".to_owned() });
+        let found =
+            partial_success(br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"no"}}"#);
+        assert_eq!(
+            found,
+            PartialSuccess {
+                rejected: 3,
+                message: "no".to_owned()
+            }
+        );
         for body in ["", "{}", "<html>", "{\"partialSuccess\":null}", "[1]"] {
-            assert_eq!(partial_success(body.as_bytes()), PartialSuccess::default(), "{body}");
+            assert_eq!(
+                partial_success(body.as_bytes()),
+                PartialSuccess::default(),
+                "{body}"
+            );
         }
     }
 }

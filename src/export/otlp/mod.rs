@@ -14,7 +14,7 @@ use crate::config::Protocol;
 use crate::event::Head;
 use crate::id::SessionId;
 pub(crate) use protobuf::PartialSuccess;
-pub(crate) use span::{Attribute, Scalar, Settings};
+pub(crate) use span::{Attribute, Scalar, Settings, buckets};
 
 /// What all requests of an instance have in common.
 #[derive(Debug)]
@@ -25,6 +25,14 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
+    pub(crate) fn with_protocol(&self, protocol: Protocol) -> Self {
+        Self {
+            protocol,
+            resource: self.resource.clone(),
+            scope: self.scope.clone(),
+        }
+    }
+
     /// The content type of bodies.
     pub(crate) const fn content_type(&self) -> &'static str {
         match self.protocol {
@@ -44,20 +52,36 @@ impl Envelope {
     /// Starts a batch.
     pub(crate) fn batch(&self) -> BatchBuilder {
         let reserved = match self.protocol {
-            Protocol::HttpProtobuf => protobuf::envelope(&self.resource, &self.scope, usize::MAX >> 4).len() + 16,
+            Protocol::HttpProtobuf => {
+                protobuf::envelope(&self.resource, &self.scope, usize::MAX >> 4).len() + 16
+            }
             Protocol::HttpJson => json::envelope(&self.resource, &self.scope).0.len(),
         };
-        BatchBuilder { protocol: self.protocol, out: vec![0; reserved], reserved, ends: Vec::new(), sessions: Vec::new() }
+        BatchBuilder {
+            protocol: self.protocol,
+            out: vec![0; reserved],
+            reserved,
+            ends: Vec::new(),
+            sessions: Vec::new(),
+        }
     }
 
     /// Ends a batch: what stands before the spans is written right before them.
     pub(crate) fn finish(&self, batch: BatchBuilder) -> Batch {
-        let BatchBuilder { mut out, reserved, ends, sessions, .. } = batch;
+        let BatchBuilder {
+            mut out,
+            reserved,
+            ends,
+            sessions,
+            ..
+        } = batch;
         let spans_end = out.len();
         let head = match self.protocol {
-            Protocol::HttpProtobuf => {
-                protobuf::envelope(&self.resource, &self.scope, spans_end.saturating_sub(reserved))
-            }
+            Protocol::HttpProtobuf => protobuf::envelope(
+                &self.resource,
+                &self.scope,
+                spans_end.saturating_sub(reserved),
+            ),
             Protocol::HttpJson => {
                 let (head, tail) = json::envelope(&self.resource, &self.scope);
                 out.extend_from_slice(tail);
@@ -68,7 +92,13 @@ impl Envelope {
         if let Some(slot) = out.get_mut(start..reserved) {
             slot.copy_from_slice(&head);
         }
-        Batch { body: Bytes::from(out).slice(start..), spans_start: reserved - start, ends, base: reserved, sessions }
+        Batch {
+            body: Bytes::from(out).slice(start..),
+            spans_start: reserved - start,
+            ends,
+            base: reserved,
+            sessions,
+        }
     }
 
     /// Two batches with half the spans each, for a server that finds one too large.
@@ -80,7 +110,11 @@ impl Envelope {
         let (mut first, mut second) = (self.batch(), self.batch());
         for index in 0..batch.ends.len() {
             let span = batch.span(index)?;
-            let half = if index < middle { &mut first } else { &mut second };
+            let half = if index < middle {
+                &mut first
+            } else {
+                &mut second
+            };
             half.push_encoded(span);
         }
         first.sessions.clone_from(&batch.sessions);
@@ -170,7 +204,11 @@ impl Batch {
             Some(before) => *self.ends.get(before)?,
             None => self.base,
         };
-        let at = |position: usize| position.checked_sub(self.base)?.checked_add(self.spans_start);
+        let at = |position: usize| {
+            position
+                .checked_sub(self.base)?
+                .checked_add(self.spans_start)
+        };
         let span = self.body.get(at(start)?..at(end)?)?;
         // In JSON the comma between two spans belongs to the second.
         Some(span.strip_prefix(b",").unwrap_or(span))

@@ -15,7 +15,11 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
         .iter()
         .map(|attribute| field_len(attribute_len(attribute)))
         .sum();
-    let events: usize = span.events.iter().map(|event| field_len(event_len(event))).sum();
+    let events: usize = span
+        .events
+        .iter()
+        .map(|event| field_len(event_len(event)))
+        .sum();
     let status = status_len(&span.status);
     let length = field_len(16)
         + field_len(8)
@@ -131,7 +135,11 @@ fn attribute_len(attribute: &Attribute<'_>) -> usize {
 }
 
 fn key_len(attribute: &Attribute<'_>) -> usize {
-    let prefix = if attribute.prefix.is_empty() { 0 } else { attribute.prefix.len() + 1 };
+    let prefix = if attribute.prefix.is_empty() {
+        0
+    } else {
+        attribute.prefix.len() + 1
+    };
     prefix + attribute.name.len()
 }
 
@@ -170,7 +178,11 @@ fn counter(out: &mut Vec<u8>, number: u32, value: u32) {
 }
 
 const fn counter_len(value: u32) -> usize {
-    if value > 0 { 1 + varint_len(value as u64) } else { 0 }
+    if value > 0 {
+        1 + varint_len(value as u64)
+    } else {
+        0
+    }
 }
 
 /// The length of a length-delimited field whose number is under 16.
@@ -218,7 +230,9 @@ pub(crate) fn partial_success(body: &[u8]) -> PartialSuccess {
     let mut found = PartialSuccess::default();
     let mut outer = Fields(body);
     while let Some((number, content)) = outer.next() {
-        let (1, Content::Bytes(inner)) = (number, content) else { continue };
+        let (1, Content::Bytes(inner)) = (number, content) else {
+            continue;
+        };
         let mut inner = Fields(inner);
         while let Some((number, content)) = inner.next() {
             match (number, content) {
@@ -299,7 +313,13 @@ mod tests {
     #[test]
     fn partial_success_is_read_and_nonsense_is_none() {
         let body = [0x0A, 6, 0x08, 3, 0x12, 2, b'n', b'o'];
-        assert_eq!(partial_success(&body), PartialSuccess { rejected: 3, message: "no".to_owned() });
+        assert_eq!(
+            partial_success(&body),
+            PartialSuccess {
+                rejected: 3,
+                message: "no".to_owned()
+            }
+        );
         for body in [&b""[..], b"<html>", &body[..5], &[0xFF; 20]] {
             assert_eq!(partial_success(body).rejected, 0, "{body:?}");
         }

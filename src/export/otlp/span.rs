@@ -64,7 +64,7 @@ pub(crate) struct Event<'a> {
 }
 
 /// A key and a value.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Attribute<'a> {
     /// Stands before the name, with a dot between, unless it is empty.
     pub(crate) prefix: &'static str,
@@ -73,7 +73,7 @@ pub(crate) struct Attribute<'a> {
 }
 
 /// The values that go over the wire.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scalar<'a> {
     Bool(bool),
     Int(i64),
@@ -85,7 +85,11 @@ pub(crate) enum Scalar<'a> {
 
 impl<'a> Attribute<'a> {
     fn new(prefix: &'static str, name: impl Into<Cow<'a, str>>, value: Scalar<'a>) -> Self {
-        Self { prefix, name: name.into(), value }
+        Self {
+            prefix,
+            name: name.into(),
+            value,
+        }
     }
 
     fn text(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
@@ -105,7 +109,12 @@ pub(crate) fn assemble<'a>(
     anchor: Anchor,
     settings: &'a Settings,
 ) -> Span<'a> {
-    let names: Vec<&'static str> = head.meta.fields().iter().map(|field| field.name()).collect();
+    let names: Vec<&'static str> = head
+        .meta
+        .fields()
+        .iter()
+        .map(|field| field.name())
+        .collect();
     let mut reading = Reading::new(settings.max_attributes);
     for entry in Reader::new(bytes) {
         match entry {
@@ -215,7 +224,9 @@ impl<'a> Reading<'a> {
             "session_id" => {}
             _ => {
                 for namespace in semconv::NAMESPACES {
-                    let Some(tail) = rest.strip_prefix(namespace) else { continue };
+                    let Some(tail) = rest.strip_prefix(namespace) else {
+                        continue;
+                    };
                     let prefix = prefix_of(namespace);
                     if tail.is_empty() {
                         self.attributes.put_root(prefix, value);
@@ -262,7 +273,9 @@ impl<'a> Reading<'a> {
         let mut attributes = Vec::new();
         let (mut error, mut message, mut kind) = (None, None, None);
         for entry in event.fields {
-            let Entry::Field(key, value) = entry else { continue };
+            let Entry::Field(key, value) = entry else {
+                continue;
+            };
             let key = match key {
                 Key::Field(index) => fields::field_name(meta, index),
                 Key::Name(name) => name,
@@ -318,17 +331,29 @@ impl<'a> Reading<'a> {
         // What makes the event findable does not count against the limit, and stands first.
         let mut attributes = Vec::with_capacity(self.attributes.list.len() + 12);
         let session = Scalar::Uuid(session_uuid(head.session));
-        let project = self.project.or(settings.project.as_deref().map(Cow::Borrowed));
+        let project = self
+            .project
+            .or(settings.project.as_deref().map(Cow::Borrowed));
         let source = self.source.unwrap_or(Cow::Borrowed(&settings.source));
         attributes.push(Attribute::new("", name::SESSION_ID, session));
         let session = Scalar::Uuid(session_uuid(head.session));
-        attributes.push(Attribute::new("", "traceloop.association.properties.session_id", session));
+        attributes.push(Attribute::new(
+            "",
+            "traceloop.association.properties.session_id",
+            session,
+        ));
         if let Some(project) = project {
             attributes.push(Attribute::text(name::PROJECT, project.clone()));
-            attributes.push(Attribute::text("traceloop.association.properties.project", project));
+            attributes.push(Attribute::text(
+                "traceloop.association.properties.project",
+                project,
+            ));
         }
         attributes.push(Attribute::text(name::SOURCE, source.clone()));
-        attributes.push(Attribute::text("traceloop.association.properties.source", source));
+        attributes.push(Attribute::text(
+            "traceloop.association.properties.source",
+            source,
+        ));
         attributes.push(Attribute::text(name::EVENT_TYPE, event_type.0));
         if let Some(name) = explicit_name {
             attributes.push(Attribute::text(name::EVENT_NAME, name));
@@ -358,10 +383,18 @@ impl<'a> Reading<'a> {
         let duration = Scalar::Double((end - start) as f64 / 1e6);
         attributes.push(Attribute::new("", name::DURATION_MS, duration));
         if let Some(kind) = event_type.1 {
-            attributes.push(Attribute::new(name::METADATA, "span_kind", Scalar::Text(kind)));
+            attributes.push(Attribute::new(
+                name::METADATA,
+                "span_kind",
+                Scalar::Text(kind),
+            ));
         }
         if head.unfinished {
-            attributes.push(Attribute::new(name::METADATA, "unfinished", Scalar::Bool(true)));
+            attributes.push(Attribute::new(
+                name::METADATA,
+                "unfinished",
+                Scalar::Bool(true),
+            ));
         }
         attributes.append(&mut self.attributes.list);
 
@@ -388,14 +421,23 @@ impl<'a> Reading<'a> {
             None if self.conventions => {
                 let attributes = &self.attributes;
                 semconv::event_type(
-                    |key| attributes.get(key).map(|value| Cow::Owned(value.to_text().into_owned())),
+                    |key| {
+                        attributes
+                            .get(key)
+                            .map(|value| Cow::Owned(value.to_text().into_owned()))
+                    },
                     |key| attributes.get(key).is_some(),
                 )
             }
             None => None,
         };
         let found = found.unwrap_or(Cow::Borrowed(&settings.default_event_type));
-        for known in [EventType::Model, EventType::Tool, EventType::Chain, EventType::Session] {
+        for known in [
+            EventType::Model,
+            EventType::Tool,
+            EventType::Chain,
+            EventType::Session,
+        ] {
             if found.eq_ignore_ascii_case(known.as_str()) {
                 return (Cow::Borrowed(known.as_str()), None);
             }
@@ -449,7 +491,11 @@ fn exception<'a>(error: &Described<'a>, time: u64) -> Event<'a> {
     if let Some(kind) = &error.kind {
         attributes.push(Attribute::text("exception.type", kind.clone()));
     }
-    Event { name: Cow::Borrowed("exception"), time, attributes }
+    Event {
+        name: Cow::Borrowed("exception"),
+        time,
+        attributes,
+    }
 }
 
 fn session_uuid(session: SessionId) -> Uuid {
@@ -482,14 +528,26 @@ const SEARCHED: usize = 24;
 
 impl<'a> Attributes<'a> {
     fn new(max: usize) -> Self {
-        Self { list: Vec::with_capacity(8), index: HashMap::new(), max, dropped: 0 }
+        Self {
+            list: Vec::with_capacity(8),
+            index: HashMap::new(),
+            max,
+            dropped: 0,
+        }
     }
 
     fn get(&self, key: &str) -> Option<&Scalar<'a>> {
         if self.list.len() > SEARCHED {
-            return self.index.get(&("", key.to_owned())).and_then(|at| self.list.get(*at)).map(|a| &a.value);
+            return self
+                .index
+                .get(&("", key.to_owned()))
+                .and_then(|at| self.list.get(*at))
+                .map(|a| &a.value);
         }
-        self.list.iter().find(|attribute| attribute.is("", key)).map(|attribute| &attribute.value)
+        self.list
+            .iter()
+            .find(|attribute| attribute.is("", key))
+            .map(|attribute| &attribute.value)
     }
 
     fn put(&mut self, prefix: &'static str, name: &'a str, value: Value<'a>) {
@@ -500,7 +558,11 @@ impl<'a> Attributes<'a> {
             let leaves = count_leaves(&parsed);
             if self.list.len().saturating_add(leaves) > self.max {
                 // Better one attribute that holds all of it than some of its parts.
-                self.insert(prefix, Cow::Borrowed(name), Scalar::Text(Cow::Borrowed(text)));
+                self.insert(
+                    prefix,
+                    Cow::Borrowed(name),
+                    Scalar::Text(Cow::Borrowed(text)),
+                );
             } else {
                 self.flatten(prefix, name.to_owned(), parsed);
             }
@@ -521,8 +583,14 @@ impl<'a> Attributes<'a> {
             match parsed {
                 serde_json::Value::Object(map) => {
                     for (key, value) in map {
-                        if semconv::is_whole(prefix, &key) && (value.is_array() || value.is_object()) {
-                            self.insert(prefix, Cow::Owned(key), Scalar::Text(Cow::Owned(value.to_string())));
+                        if semconv::is_whole(prefix, &key)
+                            && (value.is_array() || value.is_object())
+                        {
+                            self.insert(
+                                prefix,
+                                Cow::Owned(key),
+                                Scalar::Text(Cow::Owned(value.to_string())),
+                            );
                         } else {
                             self.flatten(prefix, key, value);
                         }
@@ -539,12 +607,18 @@ impl<'a> Attributes<'a> {
         // Depth is bounded: serde_json does not parse deeper than 128 levels.
         match value {
             serde_json::Value::Null => {}
-            serde_json::Value::Bool(value) => self.insert(prefix, Cow::Owned(path), Scalar::Bool(value)),
+            serde_json::Value::Bool(value) => {
+                self.insert(prefix, Cow::Owned(path), Scalar::Bool(value))
+            }
             serde_json::Value::Number(number) => {
                 let value = number
                     .as_i64()
                     .map(Scalar::Int)
-                    .or_else(|| number.as_u64().map(|wide| Scalar::Text(Cow::Owned(wide.to_string()))))
+                    .or_else(|| {
+                        number
+                            .as_u64()
+                            .map(|wide| Scalar::Text(Cow::Owned(wide.to_string())))
+                    })
                     .unwrap_or_else(|| double(number.as_f64().unwrap_or(f64::NAN)));
                 self.insert(prefix, Cow::Owned(path), value);
             }
@@ -570,8 +644,10 @@ impl<'a> Attributes<'a> {
                 known.value = value;
                 return;
             }
-        } else if let Some(known) =
-            self.index.get(&(prefix, name.as_ref().to_owned())).and_then(|at| self.list.get_mut(*at))
+        } else if let Some(known) = self
+            .index
+            .get(&(prefix, name.as_ref().to_owned()))
+            .and_then(|at| self.list.get_mut(*at))
         {
             known.value = value;
             return;
@@ -580,12 +656,17 @@ impl<'a> Attributes<'a> {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        self.list.push(Attribute { prefix, name, value });
+        self.list.push(Attribute {
+            prefix,
+            name,
+            value,
+        });
         let added = self.list.len();
         if added > SEARCHED {
             let from = if added == SEARCHED + 1 { 0 } else { added - 1 };
             for (at, attribute) in self.list.iter().enumerate().skip(from) {
-                self.index.insert((attribute.prefix, attribute.name.as_ref().to_owned()), at);
+                self.index
+                    .insert((attribute.prefix, attribute.name.as_ref().to_owned()), at);
             }
         }
     }
@@ -666,6 +747,73 @@ fn text(value: Value<'_>) -> Cow<'_, str> {
     }
 }
 
+/// Entries of an enrichment as the body of an update: an object per bucket. The platform takes no inputs there, so
+/// they go into the metadata.
+pub(crate) fn buckets(bytes: &[u8]) -> serde_json::Map<String, serde_json::Value> {
+    let mut body = serde_json::Map::new();
+    for entry in Reader::new(bytes) {
+        let Entry::Field(Key::Name(key), value) = entry else {
+            continue;
+        };
+        let Some(rest) = key.strip_prefix("honeyhive_") else {
+            continue;
+        };
+        let (namespace, name) = rest
+            .split_once('.')
+            .map_or((rest, None), |(space, name)| (space, Some(name)));
+        if !semconv::NAMESPACES.contains(&namespace) {
+            let (namespace, name) = ("metadata", rest);
+            put_in(&mut body, &[namespace], Some(name), json(value));
+        } else if namespace == "inputs" {
+            put_in(&mut body, &["metadata", "inputs"], name, json(value));
+        } else {
+            put_in(&mut body, &[namespace], name, json(value));
+        }
+    }
+    body
+}
+
+/// Puts a value under a path of objects; without a name, the entries of an object.
+fn put_in(
+    body: &mut serde_json::Map<String, serde_json::Value>,
+    path: &[&str],
+    name: Option<&str>,
+    value: serde_json::Value,
+) {
+    let mut object = body;
+    for step in path {
+        let slot = object
+            .entry(*step)
+            .or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
+        match slot {
+            serde_json::Value::Object(inner) => object = inner,
+            _ => return,
+        }
+    }
+    match (name, value) {
+        (Some(name), value) => {
+            object.insert(name.to_owned(), value);
+        }
+        (None, serde_json::Value::Object(entries)) => object.extend(entries),
+        (None, value) => {
+            object.insert("value".to_owned(), value);
+        }
+    }
+}
+
+fn json(value: Value<'_>) -> serde_json::Value {
+    match value {
+        Value::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        other => match scalar(other) {
+            Scalar::Bool(value) => value.into(),
+            Scalar::Int(value) => value.into(),
+            Scalar::Double(value) => value.into(),
+            Scalar::Text(text) => text.into_owned().into(),
+            Scalar::Uuid(uuid) => uuid.to_string().into(),
+        },
+    }
+}
+
 /// Nothing, for a text that says there is nothing: `error = false` is no error.
 fn truthy(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
     (!text.trim().is_empty() && text != "false").then_some(text)
@@ -709,7 +857,14 @@ mod tests {
         for text in ["", "plain", "tab\t\"quote\" \\ ü\u{1b}", "'", "\u{200b}"] {
             assert_eq!(unquote(&format!("{text:?}")).as_deref(), Some(text));
         }
-        for other in ["[\"a\"]", "\"a\", \"b\"", "\"", "", "Some(\"x\")", "\"\\x\""] {
+        for other in [
+            "[\"a\"]",
+            "\"a\", \"b\"",
+            "\"",
+            "",
+            "Some(\"x\")",
+            "\"\\x\"",
+        ] {
             assert_eq!(unquote(other), None, "{other}");
         }
     }

@@ -1,0 +1,350 @@
+//! The owner of an instance: from a builder to a layer, and to an orderly end. Knows everything below it; enrichment
+//! and sessions add their own methods where they live.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tracing::Subscriber;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::config::live::Live;
+use crate::config::{Builder, Config};
+use crate::environment;
+use crate::error::Error;
+use crate::export::report::{Degradation, FlushReport, Stats, Status};
+use crate::export::{Exporter, Pending};
+use crate::id::SessionId;
+use crate::layer::{HoneyHiveLayer, Shared};
+use crate::registry;
+
+/// An instance of the SDK: the owner of its layers' spans, its session and its export thread.
+///
+/// Keep it until the end of `main`: dropping it sends what is queued, for as long as the environment's flush deadline
+/// allows (see [`Builder::flush_timeout`]). A static is never dropped; call [`flush_blocking`](Self::flush_blocking) or
+/// [`shutdown_blocking`](Self::shutdown_blocking) at the end instead. Share it in an `Arc`.
+///
+/// ```no_run
+/// use tracing_subscriber::prelude::*;
+///
+/// let honeyhive = honeyhive::HoneyHive::from_env()?;
+/// tracing_subscriber::registry().with(honeyhive.layer()).init();
+/// # Ok::<(), honeyhive::Error>(())
+/// ```
+#[must_use = "dropping it flushes: keep it until the end of main"]
+pub struct HoneyHive {
+    shared: Arc<Shared>,
+    config: Arc<Live<Config>>,
+    closed: Arc<AtomicBool>,
+}
+
+/// What spans that are still open at shutdown are waited for.
+const OPEN_SPANS: Duration = Duration::from_millis(100);
+
+static NEXT_INSTANCE: AtomicU64 = AtomicU64::new(1);
+
+impl Builder {
+    /// Checks the settings and makes an instance. Reads the environment and files, never the network; no thread is
+    /// started before the first span has closed.
+    ///
+    /// # Errors
+    ///
+    /// A setting is malformed or out of range ([`Error::is_config`]): the message names it, where it came from and
+    /// what is accepted. A missing key is no error, unless [`require_key`](Self::require_key) says so: the instance
+    /// is inert, and says so once.
+    pub fn build(self) -> Result<HoneyHive, Error> {
+        let (sources, environment) = environment::discover();
+        let config = self.resolve(&sources)?;
+        Ok(HoneyHive::new(config, environment.strategy()))
+    }
+}
+
+impl HoneyHive {
+    /// An instance configured by the environment alone: variables, `.env` and `honeyhive.toml`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn from_env() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// Starts a configuration; what it does not set comes from the environment.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    fn new(config: Config, strategy: environment::Strategy) -> Self {
+        let id = NEXT_INSTANCE.fetch_add(1, Ordering::Relaxed);
+        let session = config
+            .session_id
+            .map_or_else(SessionId::random, SessionId::from_uuid);
+        let enabled = is_enabled(&config);
+        let config = Arc::new(Live::new(config));
+        let exporter = Arc::new(Exporter::new(id, Arc::clone(&config), strategy, session));
+        let settings = config.load();
+        for warning in &settings.warnings {
+            exporter.log().warn(warning);
+        }
+        if !enabled && !settings.disable_tracing && settings.otlp_enabled {
+            exporter.log().warn(&Degradation::NoKey.to_string());
+        }
+        exporter
+            .log()
+            .debug(|| format!("instance {id}, session {session}: {}", *settings));
+        if enabled {
+            registry::add(&exporter);
+        }
+        let shared = Arc::new(Shared::new(id, session, exporter, &settings, enabled));
+        drop(settings);
+        Self {
+            shared,
+            config,
+            closed: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// A layer for a `tracing-subscriber` registry; every call makes a new one.
+    ///
+    /// ```
+    /// use tracing_subscriber::prelude::*;
+    ///
+    /// let honeyhive = honeyhive::HoneyHive::builder().test_mode(true).build()?;
+    /// let subscriber = tracing_subscriber::registry().with(honeyhive.layer());
+    /// tracing::subscriber::with_default(subscriber, || tracing::info_span!("work").in_scope(|| {}));
+    /// # Ok::<(), honeyhive::Error>(())
+    /// ```
+    pub fn layer<S>(&self) -> HoneyHiveLayer<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        self.shared.layer()
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.shared.id
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The resolved configuration.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// The id of the instance's own session: that of every event which belongs to no other.
+    #[must_use]
+    pub fn session_id(&self) -> SessionId {
+        self.shared.session
+    }
+
+    /// Changes settings of a running instance, without a restart; only the session and the service stay what they were.
+    /// The values it had stay where `change` does not set them.
+    ///
+    /// ```
+    /// # let honeyhive = honeyhive::HoneyHive::builder().test_mode(true).build()?;
+    /// honeyhive.reconfigure(|settings| settings.filter("warn,my_app=debug"))?;
+    /// # Ok::<(), honeyhive::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`]; the instance then goes on as it was.
+    pub fn reconfigure(&self, change: impl FnOnce(Builder) -> Builder) -> Result<(), Error> {
+        let config = self.config.load().reconfigured(change)?;
+        let enabled = is_enabled(&config) && !self.closed.load(Ordering::Acquire);
+        for warning in &config.warnings {
+            self.shared.exporter.log().warn(warning);
+        }
+        if enabled {
+            registry::add(&self.shared.exporter);
+        }
+        self.shared.set(&config, enabled);
+        let _ = self.config.store(config);
+        self.shared.exporter.configured();
+        Ok(())
+    }
+
+    /// What has been recorded, sent and lost so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.exporter.stats()
+    }
+
+    /// How the instance is doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let config = self.config.load();
+        let mut degraded = Vec::new();
+        if self.closed.load(Ordering::Acquire) {
+            degraded.push(Degradation::ShutDown);
+        } else if config.disable_tracing || !config.otlp_enabled {
+            degraded.push(Degradation::Disabled);
+        } else if !is_enabled(&config) {
+            degraded.push(Degradation::NoKey);
+        } else if config.test_mode {
+            degraded.push(Degradation::TestMode);
+        }
+        if config.session_id_invalid {
+            degraded.push(Degradation::InvalidSessionId);
+        }
+        degraded.extend(self.shared.exporter.degradations());
+        Status { degraded }
+    }
+
+    /// Sends all that has been recorded, and waits for the answers, at most `timeout`.
+    ///
+    /// Works on any runtime and on none; dropping the future gives up the wait, not the delivery.
+    ///
+    /// # Errors
+    ///
+    /// Not everything was delivered: the deadline passed ([`Error::is_timeout`]) or the endpoint refused some of it
+    /// ([`Error::is_delivery`]). [`Error::flush_report`] says how much; what is left is sent later.
+    pub async fn flush(&self, timeout: Duration) -> Result<FlushReport, Error> {
+        self.shared.exporter.begin_flush(timeout).wait().await
+    }
+
+    /// [`flush`](Self::flush) for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub fn flush_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
+        self.shared.exporter.begin_flush(timeout).wait_blocking()
+    }
+
+    /// Ends the instance: no new spans, a moment for those still open (which are then sent as they are, marked
+    /// unfinished), delivery of what is queued, and the end of the export thread, all within `timeout`.
+    ///
+    /// Layers stay where they are and do nothing. Calling it again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Not everything could be delivered in time; the rest is lost, and counted.
+    pub async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, Error> {
+        let started = Instant::now();
+        let closing = self.closing();
+        let pending = Pending::new();
+        let settled = Arc::clone(&pending);
+        // Waiting for spans to close must not hold the caller's runtime.
+        let thread = std::thread::Builder::new()
+            .name("honeyhive-shutdown".to_owned())
+            .spawn(move || settled.settle(closing.run(timeout)));
+        if thread.is_err() {
+            return self.shutdown_blocking(timeout);
+        }
+        let deadline = started
+            .checked_add(timeout)
+            .and_then(|at| at.checked_add(Duration::from_millis(80)));
+        let deadline = deadline.unwrap_or_else(|| started + Duration::from_secs(86_400));
+        pending.wait_async(deadline).await.unwrap_or_else(|| {
+            let message = format!("shutdown did not finish within {timeout:?}");
+            Err(Error::new(crate::error::Kind::Timeout, message))
+        })
+    }
+
+    /// [`shutdown`](Self::shutdown) for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub fn shutdown_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
+        self.closing().run(timeout)
+    }
+
+    fn closing(&self) -> Closing {
+        Closing {
+            shared: Arc::clone(&self.shared),
+            config: Arc::clone(&self.config),
+            closed: Arc::clone(&self.closed),
+        }
+    }
+}
+
+/// Whether spans are recorded at all.
+fn is_enabled(config: &Config) -> bool {
+    let somewhere = config.api_key.is_some()
+        || config.ingestion_api_key.is_some()
+        || !config.server_url_is_default
+        || config.otlp_endpoint.is_some()
+        || config.test_mode;
+    somewhere && !config.disable_tracing && config.otlp_enabled
+}
+
+/// The end of an instance.
+struct Closing {
+    shared: Arc<Shared>,
+    config: Arc<Live<Config>>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Closing {
+    fn run(&self, timeout: Duration) -> Result<FlushReport, Error> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(FlushReport::default());
+        }
+        let started = Instant::now();
+        self.shared.set(&self.config.load(), false);
+        let patience = OPEN_SPANS.min(timeout / 4);
+        while self.shared.has_open_spans() && started.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.shared.sweep();
+        self.shared
+            .exporter
+            .shutdown_blocking(timeout.saturating_sub(started.elapsed()))
+    }
+}
+
+impl Drop for HoneyHive {
+    fn drop(&mut self) {
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        let exporter = &self.shared.exporter;
+        if !exporter.flush_is_futile() {
+            let timeout = self
+                .config
+                .load()
+                .flush_timeout
+                .unwrap_or(exporter.strategy().flush_timeout);
+            if let Err(error) = exporter.begin_flush(timeout).wait_blocking() {
+                exporter.log().warn(&error.to_string());
+            }
+        }
+        exporter.orphan();
+    }
+}
+
+impl fmt::Debug for HoneyHive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HoneyHive")
+            .field("instance", &self.shared.id)
+            .field("session", &self.shared.session)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Flushes every live instance, each within `timeout`.
+///
+/// # Errors
+///
+/// As [`HoneyHive::flush`], for the first instance that could not deliver everything.
+pub async fn flush(timeout: Duration) -> Result<(), Error> {
+    // All of them at once, then one answer after the other.
+    let flushing: Vec<_> = registry::all()
+        .iter()
+        .map(|exporter| exporter.begin_flush(timeout))
+        .collect();
+    let mut outcome = Ok(());
+    for flushing in flushing {
+        let result = flushing.wait().await;
+        outcome = outcome.and(result.map(|_| ()));
+    }
+    outcome
+}
