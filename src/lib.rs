@@ -1,5 +1,6 @@
 //! Placeholder front page.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 #![cfg_attr(
     not(test),
     warn(
