@@ -19,6 +19,9 @@ mod event;
 mod export;
 mod sync;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 #[cfg(feature = "server")]
 pub mod server;
 
