@@ -56,6 +56,12 @@ impl Error {
         Self::new(Kind::Config, message)
     }
 
+    /// A file, a socket or a database that cannot be used: `message` names it and says what to do.
+    #[cold]
+    pub(crate) fn io(message: impl Into<String>) -> Self {
+        Self::new(Kind::Io, message)
+    }
+
     #[must_use]
     pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.inner.source = Some(source.into());

@@ -31,6 +31,9 @@ mod resource;
 pub mod session;
 mod sync;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 #[cfg(feature = "server")]
 pub mod server;
 
