@@ -44,7 +44,7 @@ impl Log {
             .and_then(WeakDispatch::upgrade);
         match dispatch {
             Some(dispatch) => {
-                dispatcher::with_default(&dispatch, || warn!(target: "honeyhive", "{message}"))
+                dispatcher::with_default(&dispatch, || warn!(target: "honeyhive", "{message}"));
             }
             None if dispatcher::has_been_set() => warn!(target: "honeyhive", "{message}"),
             None => {
@@ -64,7 +64,7 @@ impl Log {
         let message = message();
         match dispatch {
             Some(dispatch) => {
-                dispatcher::with_default(&dispatch, || debug!(target: "honeyhive", "{message}"))
+                dispatcher::with_default(&dispatch, || debug!(target: "honeyhive", "{message}"));
             }
             None => debug!(target: "honeyhive", "{message}"),
         }
