@@ -87,16 +87,19 @@ impl Session {
     #[must_use]
     pub fn current() -> Option<Self> {
         let found = dispatcher::get_default(|dispatch| {
-            bridge::reach(dispatch)
-                .first()
-                .map(|reached| reached.current_session(dispatch))
+            let reached = bridge::reach(dispatch).into_iter().next()?;
+            let id = reached.current_session(dispatch);
+            Some((id, reached.recorder))
         });
         let frame = context::innermost();
-        let id = found.or_else(|| frame.map(|frame| frame.session))?;
+        let (id, instance) = match (found, frame) {
+            // The own session of an instance is none of the others'.
+            (Some((id, recorder)), _) if id == recorder.shared.session => (id, recorder.shared.id),
+            (Some((id, _)), Some(frame)) if id == frame.session => (id, frame.instance),
+            (Some((id, _)), _) => (id, 0),
+            (None, frame) => frame.map(|frame| (frame.session, frame.instance))?,
+        };
         let name = directory::get(id).and_then(|start| start.name.as_deref().map(Arc::from));
-        let instance = frame
-            .filter(|frame| frame.session == id)
-            .map_or(0, |frame| frame.instance);
         Some(Self { id, name, instance })
     }
 
