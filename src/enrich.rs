@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
+use tracing::Dispatch;
 use tracing::dispatcher;
 use tracing::span::Id;
 
@@ -246,12 +247,28 @@ where
 }
 
 fn current_targets() -> Vec<Target> {
-    dispatcher::get_default(|dispatch| {
+    let (targets, hidden) = dispatcher::get_default(|dispatch| {
         let current = dispatch.current_span();
-        current
-            .id()
-            .map_or_else(Vec::new, |id| bridge::targets(dispatch, id.into_u64()))
-    })
+        current.id().map_or_else(
+            || (Vec::new(), false),
+            |id| targets_in(dispatch, id.into_u64()),
+        )
+    });
+    if hidden {
+        bridge::notice_hidden();
+    }
+    targets
+}
+
+/// The spans meant by `id`; where there are none, whether that is because our layer is hidden.
+fn targets_in(dispatch: &Dispatch, id: u64) -> (Vec<Target>, bool) {
+    // Formatting a value must not lead to formatting it again.
+    if visit::is_formatting() {
+        return (Vec::new(), false);
+    }
+    let targets = bridge::targets(dispatch, id);
+    let hidden = targets.is_empty() && bridge::is_hidden(dispatch);
+    (targets, hidden)
 }
 
 fn apply<F>(targets: &[Target], f: F)
@@ -319,8 +336,13 @@ pub trait SpanExt: sealed::Sealed {
 }
 
 fn targets_of(span: &tracing::Span) -> Vec<Target> {
-    span.with_subscriber(|(id, dispatch): (&Id, _)| bridge::targets(dispatch, id.into_u64()))
-        .unwrap_or_default()
+    let (targets, hidden) = span
+        .with_subscriber(|(id, dispatch): (&Id, _)| targets_in(dispatch, id.into_u64()))
+        .unwrap_or_default();
+    if hidden {
+        bridge::notice_hidden();
+    }
+    targets
 }
 
 impl SpanExt for tracing::Span {

@@ -47,9 +47,7 @@ impl Log {
                 dispatcher::with_default(&dispatch, || warn!(target: "honeyhive", "{message}"));
             }
             None if dispatcher::has_been_set() => warn!(target: "honeyhive", "{message}"),
-            None => {
-                let _ = writeln!(std::io::stderr(), "honeyhive: {message}");
-            }
+            None => cry(message),
         }
     }
 
@@ -69,4 +67,9 @@ impl Log {
             None => debug!(target: "honeyhive", "{message}"),
         }
     }
+}
+
+/// Something the user should know, said where no subscriber listens: before there is one, or inside of it.
+pub(crate) fn cry(message: &str) {
+    let _ = writeln!(std::io::stderr(), "honeyhive: {message}");
 }

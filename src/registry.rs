@@ -11,8 +11,13 @@ static LIVE: Mutex<Vec<Weak<Exporter>>> = Mutex::new(Vec::new());
 /// Notes an instance.
 pub(crate) fn add(exporter: &Arc<Exporter>) {
     let mut live = lock(&LIVE);
-    live.retain(|exporter| exporter.strong_count() > 0);
-    live.push(Arc::downgrade(exporter));
+    live.retain(|known| known.strong_count() > 0);
+    if live
+        .iter()
+        .all(|known| known.as_ptr() != Arc::as_ptr(exporter))
+    {
+        live.push(Arc::downgrade(exporter));
+    }
 }
 
 /// All that are alive, oldest first.

@@ -17,7 +17,7 @@ use tracing::span::Id;
 use crate::context::{self, Frame};
 use crate::enrich::Enrichment;
 use crate::event::directory::{self, SessionStart};
-use crate::layer::bridge;
+use crate::layer::{bridge, visit};
 use crate::lifecycle::HoneyHive;
 use crate::registry;
 
@@ -87,16 +87,19 @@ impl Session {
     #[must_use]
     pub fn current() -> Option<Self> {
         let found = dispatcher::get_default(|dispatch| {
-            bridge::reach(dispatch)
-                .first()
-                .map(|reached| reached.current_session(dispatch))
+            let reached = bridge::reach(dispatch).into_iter().next()?;
+            let id = reached.current_session(dispatch);
+            Some((id, reached.recorder))
         });
         let frame = context::innermost();
-        let id = found.or_else(|| frame.map(|frame| frame.session))?;
+        let (id, instance) = match (found, frame) {
+            // The own session of an instance is none of the others'.
+            (Some((id, recorder)), _) if id == recorder.shared.session => (id, recorder.shared.id),
+            (Some((id, _)), Some(frame)) if id == frame.session => (id, frame.instance),
+            (Some((id, _)), _) => (id, 0),
+            (None, frame) => frame.map(|frame| (frame.session, frame.instance))?,
+        };
         let name = directory::get(id).and_then(|start| start.name.as_deref().map(Arc::from));
-        let instance = frame
-            .filter(|frame| frame.session == id)
-            .map_or(0, |frame| frame.instance);
         Some(Self { id, name, instance })
     }
 
@@ -159,18 +162,22 @@ impl Session {
         F: FnOnce(&mut Enrichment) -> &mut Enrichment,
     {
         // The instances that hear of it: its own, else those of the current subscriber, else all.
-        let mut exporters: Vec<_> = dispatcher::get_default(|dispatch| {
-            let enabled = bridge::reach(dispatch)
-                .into_iter()
-                .map(|reached| Arc::clone(&reached.recorder.shared));
-            let enabled = enabled.filter(|shared| shared.is_enabled());
-            enabled.map(|shared| Arc::clone(&shared.exporter)).collect()
-        });
-        if exporters.is_empty() {
-            exporters = registry::all();
+        let mut exporters = registry::all();
+        if self.instance != 0 {
+            exporters.retain(|exporter| exporter.id() == self.instance);
+        } else {
+            let reached = dispatcher::get_default(bridge::reach);
+            let near = reached.iter().map(|reached| &reached.recorder.shared);
+            let near: Vec<u64> = near
+                .filter(|shared| shared.is_enabled())
+                .map(|shared| shared.id)
+                .collect();
+            if !near.is_empty() {
+                exporters.retain(|exporter| near.contains(&exporter.id()));
+            }
         }
-        exporters.retain(|exporter| self.instance == 0 || exporter.id() == self.instance);
-        if exporters.is_empty() {
+        // Formatting a value must not lead to formatting it again.
+        if exporters.is_empty() || visit::is_formatting() {
             return;
         }
         let mut enrichment = Enrichment::new(Vec::new(), 1024 * 1024);

@@ -397,66 +397,91 @@ pub(crate) fn field_name(meta: &Metadata<'static>, index: u8) -> &'static str {
         .map_or("", |field| field.name())
 }
 
+/// What a compaction could not keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// Fields that were cut or had to go.
+    pub(crate) fields: u32,
+    /// Events that had to go.
+    pub(crate) events: u32,
+}
+
 /// Keeps the last write of every field, and shortens the largest texts until all of it fits into `limit` bytes.
 ///
 /// The newest value of a field is never the one that is lost; many small values stay whole where a few large ones are
-/// cut. Returns how many fields were cut or had to go.
-pub(crate) fn compact(bytes: &mut Vec<u8>, meta: &'static Metadata<'static>, limit: usize) -> u32 {
-    let entries: Vec<Entry<'_>> = Reader::new(bytes).collect();
-    let mut last: HashMap<&str, usize> = HashMap::new();
-    for (position, entry) in entries.iter().enumerate() {
-        if let Entry::Field(key, _) = entry {
-            last.insert(name_of(*key, meta), position);
+/// cut. Where cutting is not enough, events go, and then the fields that were first seen last.
+pub(crate) fn compact(bytes: &mut Vec<u8>, meta: &'static Metadata<'static>, limit: usize) -> Lost {
+    let names: Vec<&str> = meta.fields().iter().map(|field| field.name()).collect();
+    // Each field's first and last write.
+    let mut writes: HashMap<&str, (usize, usize)> = HashMap::new();
+    let mut entries = Vec::new();
+    for (position, entry) in Reader::new(bytes).enumerate() {
+        let name = match entry {
+            Entry::Field(Key::Field(index), _) => {
+                names.get(usize::from(index)).copied().unwrap_or("")
+            }
+            Entry::Field(Key::Name(name), _) => name,
+            Entry::Event(_) => "",
+        };
+        if matches!(entry, Entry::Field(..)) {
+            writes.entry(name).or_insert((position, position)).1 = position;
+        }
+        entries.push((name, entry));
+    }
+    let mut kept = Vec::with_capacity(writes.len());
+    for (position, (name, entry)) in entries.iter().enumerate() {
+        match (entry, writes.get(name)) {
+            (Entry::Field(..), Some((first, last))) if *last == position => {
+                kept.push((*first, entry))
+            }
+            (Entry::Field(..), _) => {}
+            // Last in line.
+            (Entry::Event(_), _) => kept.push((entries.len() + position, entry)),
         }
     }
-    let kept: Vec<Entry<'_>> = entries
-        .iter()
-        .enumerate()
-        .filter(|(position, entry)| match entry {
-            Entry::Field(key, _) => last.get(name_of(*key, meta)) == Some(position),
-            Entry::Event(_) => true,
-        })
-        .map(|(_, entry)| *entry)
-        .collect();
 
-    let texts = kept.iter().map(|entry| text_length(entry));
-    let fixed: usize = kept.iter().map(|entry| overhead(entry)).sum();
-    let whole = fixed + texts.clone().sum::<usize>() <= limit;
-    // Once it is full, an eighth is freed at a time, so that a stream of small writes stays cheap.
-    let limit = if whole { limit } else { limit - limit / 8 };
-    let cap = if whole {
-        usize::MAX
-    } else {
-        largest_cap(texts, limit.saturating_sub(fixed))
-    };
+    let lengths = kept.iter().map(|(_, entry)| text_length(entry));
+    let fixed: usize = kept.iter().map(|(_, entry)| overhead(entry)).sum();
+    let cap = largest_cap(lengths, limit.saturating_sub(fixed)).max(SMALL);
+    let mut order: Vec<(usize, usize)> = kept
+        .iter()
+        .map(|(rank, entry)| (*rank, overhead(entry) + text_length(entry).min(cap)))
+        .collect();
+    order.sort_unstable();
+    let mut room = limit;
+    let refused_from = order
+        .iter()
+        .find_map(|(rank, size)| match room.checked_sub(*size) {
+            Some(left) => {
+                room = left;
+                None
+            }
+            None => Some(*rank),
+        });
 
     let mut rebuilt = Vec::with_capacity(bytes.len().min(limit));
-    let mut lost = 0;
-    for entry in &kept {
-        let before = rebuilt.len();
+    let mut lost = Lost::default();
+    for (rank, entry) in kept {
+        let refused = refused_from.is_some_and(|from| rank >= from);
         match entry {
-            Entry::Field(key, value) => lost += u32::from(put(&mut rebuilt, *key, *value, cap)),
+            Entry::Field(..) if refused => lost.fields += 1,
+            Entry::Event(_) if refused => lost.events += 1,
+            Entry::Field(key, value) => {
+                lost.fields += u32::from(put(&mut rebuilt, *key, *value, cap));
+            }
             Entry::Event(event) => {
                 let start = begin_event(&mut rebuilt, event.callsite, event.ticks);
                 rebuilt.extend_from_slice(event.fields.bytes);
                 end_event(&mut rebuilt, start);
             }
         }
-        if rebuilt.len() > limit {
-            rebuilt.truncate(before);
-            lost += 1;
-        }
     }
     *bytes = rebuilt;
     lost
 }
 
-fn name_of<'a>(key: Key<'a>, meta: &'static Metadata<'static>) -> &'a str {
-    match key {
-        Key::Field(index) => field_name(meta, index),
-        Key::Name(name) => name,
-    }
-}
+/// Texts up to this long are not cut: the marker would save next to nothing.
+const SMALL: usize = 64;
 
 fn text_length(entry: &Entry<'_>) -> usize {
     match entry {
@@ -468,11 +493,22 @@ fn text_length(entry: &Entry<'_>) -> usize {
 
 /// The bytes of an entry that shortening its text cannot save.
 fn overhead(entry: &Entry<'_>) -> usize {
-    match entry {
-        Entry::Event(event) => event.fields.bytes.len() + 15,
-        Entry::Field(Key::Field(_), _) => 24,
-        Entry::Field(Key::Name(name), _) => 24 + name.len(),
-    }
+    let (key, value) = match entry {
+        Entry::Event(event) => return event.fields.bytes.len() + 15,
+        Entry::Field(key, value) => (key, value),
+    };
+    let key = match key {
+        Key::Field(_) => 2,
+        Key::Name(name) => 3 + name.len(),
+    };
+    let value = match value {
+        Value::Bool(_) => 0,
+        Value::I64(_) | Value::U64(_) | Value::F64(_) => 8,
+        Value::I128(_) | Value::U128(_) => 16,
+        Value::Str(_) | Value::Debug(_) | Value::Json(_) => 4,
+        Value::Error { kind, .. } => 6 + kind.len(),
+    };
+    key + value
 }
 
 /// The largest cap with which texts of these lengths, each cut to it, fit into `budget`.

@@ -144,14 +144,30 @@ impl SpanRecord {
         self.settle(limits);
     }
 
-    /// Keeps the record within its limits; costs a comparison until it has grown past 64 KiB.
+    /// Keeps the record bounded; costs a comparison until it has grown past 64 KiB.
+    ///
+    /// Between two compactions a record at its limit may outgrow it by an eighth, so that a stream of small writes stays
+    /// cheap; [`finish`](Self::finish) brings it down.
     pub(crate) fn settle(&mut self, limits: Limits) {
-        if self.fields.len() < self.compact_at && self.fields.len() <= limits.span {
+        if self.fields.len() < self.compact_at {
             return;
         }
-        // Once it is full, an eighth is freed at a time, so that a stream of small writes stays cheap.
+        self.compact(limits);
+        let doubled = self.fields.len().saturating_mul(2);
+        let slack = limits.span.saturating_add(limits.span / 8);
+        self.compact_at = doubled.min(slack).max(COMPACT_FROM);
+    }
+
+    /// Brings a closed span within its limits.
+    pub(crate) fn finish(&mut self, limits: Limits) {
+        if self.fields.len() > limits.span {
+            self.compact(limits);
+        }
+    }
+
+    fn compact(&mut self, limits: Limits) {
         let lost = fields::compact(&mut self.fields, self.head.meta, limits.span);
-        self.head.lost_fields = self.head.lost_fields.saturating_add(lost);
-        self.compact_at = self.fields.len().saturating_mul(2).max(COMPACT_FROM);
+        self.head.lost_fields = self.head.lost_fields.saturating_add(lost.fields);
+        self.head.lost_events = self.head.lost_events.saturating_add(lost.events);
     }
 }

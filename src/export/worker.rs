@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use tracing::subscriber::NoSubscriber;
+use tracing::{Dispatch, dispatcher};
 
 use super::otlp::{Attribute, Batch, Envelope, Scalar, Settings};
 use super::pending::Pending;
@@ -48,7 +48,7 @@ pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("honeyhive-export".to_owned())
         .spawn(move || {
-            let _quiet = tracing::subscriber::set_default(NoSubscriber::default());
+            let _quiet = quiet();
             let ended = catch_unwind(AssertUnwindSafe(|| work(&shared)));
             shared.worker.store(ENDED, Ordering::Release);
             let reason = match ended {
@@ -71,6 +71,12 @@ pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
     Ok(())
 }
 
+/// No subscriber on this thread. One of `NoSubscriber`'s own would be asked about every callsite of the process, and,
+/// as it names no level, switch all of them on.
+fn quiet() -> dispatcher::DefaultGuard {
+    dispatcher::set_default(&Dispatch::none())
+}
+
 fn work(shared: &Arc<Shared>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -78,9 +84,7 @@ fn work(shared: &Arc<Shared>) -> std::io::Result<()> {
         .thread_name("honeyhive-resolver")
         .on_thread_start(|| {
             // For the life of the thread: it resolves names for us and nothing else.
-            let _ = std::mem::ManuallyDrop::new(tracing::subscriber::set_default(
-                NoSubscriber::default(),
-            ));
+            let _ = std::mem::ManuallyDrop::new(quiet());
         })
         .build()?;
     runtime.block_on(Worker::new(Arc::clone(shared)).run());

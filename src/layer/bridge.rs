@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tracing::span::Id;
+use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, Subscriber};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -75,11 +76,7 @@ pub(crate) struct Target {
 
 /// For each of our layers the recorded span that is meant by `id`: the span itself or its nearest recorded ancestor.
 pub(crate) fn targets(dispatch: &Dispatch, id: u64) -> Vec<Target> {
-    let reached = reach(dispatch);
-    if reached.is_empty() {
-        notice_hidden(dispatch);
-    }
-    reached
+    reach(dispatch)
         .into_iter()
         .filter_map(|reached| {
             let id = reached.nearest(dispatch, id, 0).0?;
@@ -134,13 +131,20 @@ pub(super) fn layer_gone() {
     LIVE.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// A dispatcher without our layer, while there is one somewhere: most likely it sits under `reload`, which hides it.
+/// Whether our layer is not to be found in a dispatcher that records, while there is one somewhere: most likely it sits
+/// under `reload`, which hides it.
 #[cold]
-fn notice_hidden(dispatch: &Dispatch) {
-    let hidden = LIVE.load(Ordering::Relaxed) > 0
-        && !dispatch.is::<tracing::subscriber::NoSubscriber>()
-        && !HIDDEN.swap(true, Ordering::Relaxed);
-    if hidden {
+pub(crate) fn is_hidden(dispatch: &Dispatch) -> bool {
+    LIVE.load(Ordering::Relaxed) > 0
+        && !HIDDEN.load(Ordering::Relaxed)
+        && !dispatch.is::<NoSubscriber>()
+        && reach(dispatch).is_empty()
+}
+
+/// Says so once. Not to be called from inside `get_default`, where a scoped subscriber hears nothing.
+#[cold]
+pub(crate) fn notice_hidden() {
+    if !HIDDEN.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             target: "honeyhive",
             "enrich found no HoneyHive layer in the current subscriber (tracing_subscriber::reload hides it: swap \

@@ -83,7 +83,8 @@ impl Capture {
 
 /// Errors, and events that carry something for their span.
 fn wants_event(meta: &Metadata<'_>) -> bool {
-    if meta.target() == OWN_TARGET {
+    // Records of the `log` crate are logs, not errors of the span they were written in.
+    if meta.target() == OWN_TARGET || meta.fields().field("log.target").is_some() {
         return false;
     }
     *meta.level() == Level::ERROR

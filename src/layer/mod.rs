@@ -10,6 +10,7 @@ pub(crate) mod visit;
 
 use std::any::TypeId;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::panicking;
 
@@ -51,6 +52,8 @@ pub struct HoneyHiveLayer<S> {
 pub(crate) struct Recorder {
     pub(crate) table: Table,
     pub(crate) shared: Arc<Shared>,
+    /// It has been said that the layer never came to be part of a registry.
+    unready: AtomicBool,
 }
 
 /// What an instance's owner and its layers have in common.
@@ -93,6 +96,7 @@ impl Shared {
         let recorder = Arc::new(Recorder {
             table: Table::new(),
             shared: Arc::clone(self),
+            unready: AtomicBool::new(false),
         });
         let mut recorders = lock(&self.recorders);
         recorders.retain(|recorder| recorder.strong_count() > 0);
@@ -135,6 +139,7 @@ impl Shared {
             for mut record in recorder.table.sweep() {
                 record.head.unfinished = true;
                 record.head.end = now;
+                record.finish(self.capture.load().limits);
                 self.exporter.submit(&record);
             }
         }
@@ -150,7 +155,7 @@ impl Recorder {
             return;
         }
         let start = clock::ticks();
-        let (parent, session) = self.lineage(attributes, cx);
+        let (parent, session) = self.lineage(attributes, id, cx);
         let (trace_id, parent_id) = match parent {
             Some(parent) => (parent.trace_id, parent.span_id),
             None => (id::next_trace_id(start), 0),
@@ -190,6 +195,7 @@ impl Recorder {
     fn lineage<S>(
         &self,
         attributes: &Attributes<'_>,
+        id: &Id,
         cx: &Context<'_, S>,
     ) -> (Option<Lineage>, SessionId)
     where
@@ -203,7 +209,7 @@ impl Recorder {
             _ => 0,
         };
         let (found, met) = match near {
-            Some(near) => self.nearest(near, base, cx),
+            Some(near) => self.nearest(id, near, base, cx),
             None => (None, false),
         };
         let session = match (frame, found) {
@@ -216,8 +222,14 @@ impl Recorder {
         (parent, session)
     }
 
-    /// The nearest recorded span from `id` upwards, and whether `base` was met on the way.
-    fn nearest<S>(&self, mut id: u64, base: u64, cx: &Context<'_, S>) -> (Option<Lineage>, bool)
+    /// The nearest recorded span for a `new` one, from `id` upwards, and whether `base` was met on the way.
+    fn nearest<S>(
+        &self,
+        new: &Id,
+        mut id: u64,
+        base: u64,
+        cx: &Context<'_, S>,
+    ) -> (Option<Lineage>, bool)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
@@ -227,10 +239,18 @@ impl Recorder {
             if let Some(lineage) = self.table.lineage(id) {
                 return (Some(lineage), met);
             }
-            let Some(parent) = cx.span(&Id::from_u64(id)).and_then(|span| span.parent()) else {
-                return (None, met);
+            let parent = match cx.span(&Id::from_u64(id)) {
+                Some(span) => span.parent(),
+                // Hidden from us by a filter that the user put round the layer: go on from what it lets us see.
+                None => cx
+                    .span(new)
+                    .and_then(|span| span.parent())
+                    .or_else(|| cx.lookup_current()),
             };
-            id = parent.id().into_u64();
+            match parent {
+                Some(parent) => id = parent.id().into_u64(),
+                None => return (None, met),
+            }
         }
     }
 
@@ -306,6 +326,7 @@ impl Recorder {
         if record.head.end == 0 {
             record.head.end = clock::ticks();
         }
+        record.finish(self.shared.capture.load().limits);
         self.shared.exporter.submit(&record);
         state::give_back(record);
     }
@@ -317,6 +338,16 @@ impl Recorder {
             record.append(entries, limits);
             touch(record, cut);
         });
+    }
+
+    #[cold]
+    fn notice_unready(&self) {
+        if !self.unready.swap(true, Ordering::Relaxed) {
+            crate::log::cry(
+                "a HoneyHive layer was swapped into a running subscriber and records nothing (swap settings with \
+                 HoneyHive::reconfigure instead of tracing_subscriber::reload)",
+            );
+        }
     }
 
     /// The largest value that enrichment may add.
@@ -379,6 +410,7 @@ where
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, cx: Context<'_, S>) {
         if !self.ready {
+            self.recorder.notice_unready();
             return;
         }
         if self

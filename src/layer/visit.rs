@@ -20,18 +20,22 @@ pub(crate) fn is_formatting() -> bool {
     FORMATTING.try_with(Cell::get).unwrap_or(true)
 }
 
-struct Formatting;
+/// What was so before: user code may come back here while it is formatted.
+struct Formatting(bool);
 
 impl Formatting {
     fn enter() -> Self {
-        let _ = FORMATTING.try_with(|formatting| formatting.set(true));
-        Self
+        Self(
+            FORMATTING
+                .try_with(|formatting| formatting.replace(true))
+                .unwrap_or(true),
+        )
     }
 }
 
 impl Drop for Formatting {
     fn drop(&mut self) {
-        let _ = FORMATTING.try_with(|formatting| formatting.set(false));
+        let _ = FORMATTING.try_with(|formatting| formatting.set(self.0));
     }
 }
 

@@ -1,6 +1,8 @@
 //! A server that records what it is sent and answers as it is told. Shared by the tests; each uses a part of it.
 #![allow(dead_code, reason = "every test uses another part")]
 
+pub mod traced;
+
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -26,7 +28,10 @@ pub struct Request {
 
 impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -50,7 +55,11 @@ pub struct Reply {
 
 impl Reply {
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -115,7 +124,11 @@ impl Recorder {
         let mut guard = state.lock().unwrap();
         while !done(&guard.requests) {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited in vain for {what}; recorded: {:#?}", guard.requests);
+            assert!(
+                !left.is_zero(),
+                "waited in vain for {what}; recorded: {:#?}",
+                guard.requests
+            );
             guard = changed.wait_timeout(guard, left).unwrap().0;
         }
         guard.requests.clone()
@@ -144,7 +157,10 @@ impl Recorder {
 
 /// An attribute of a span, as text.
 pub fn attribute(span: &Span, key: &str) -> Option<String> {
-    let mut found = span.attributes.iter().filter(|attribute| attribute.key == key);
+    let mut found = span
+        .attributes
+        .iter()
+        .filter(|attribute| attribute.key == key);
     let value = found.next()?.value.as_ref();
     assert!(found.next().is_none(), "{key} is there twice");
     Some(text(value?))
@@ -162,23 +178,35 @@ pub fn text(value: &AnyValue) -> String {
 }
 
 fn serve(stream: TcpStream, shared: &(Mutex<State>, Condvar)) {
-    let Ok(mut writer) = stream.try_clone() else { return };
+    let Ok(mut writer) = stream.try_clone() else {
+        return;
+    };
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader) {
         let reply = {
             let mut state = shared.0.lock().unwrap();
             let traces = request.path.ends_with("/traces");
-            let reply = if traces { state.traces.pop_front() } else { state.others.pop_front() };
+            let reply = if traces {
+                state.traces.pop_front()
+            } else {
+                state.others.pop_front()
+            };
             state.requests.push(request);
             reply.unwrap_or_else(|| Reply::status(200))
         };
         shared.1.notify_all();
-        let mut head = format!("HTTP/1.1 {} Told\r\ncontent-length: {}\r\n", reply.status, reply.body.len());
+        let mut head = format!(
+            "HTTP/1.1 {} Told\r\ncontent-length: {}\r\n",
+            reply.status,
+            reply.body.len()
+        );
         for (name, value) in &reply.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        let sent = writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(&reply.body));
+        let sent = writer
+            .write_all(head.as_bytes())
+            .and_then(|()| writer.write_all(&reply.body));
         if sent.is_err() {
             return;
         }
@@ -194,12 +222,23 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
         headers.push((name.to_owned(), value.to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let length: usize = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
+    let length = headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length: usize = length
+        .and_then(|(_, value)| value.parse().ok())
+        .unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, headers, body })
+    Some(Request {
+        method,
+        path,
+        headers,
+        body,
+    })
 }

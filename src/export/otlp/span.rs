@@ -116,9 +116,15 @@ pub(crate) fn assemble<'a>(
         .map(|field| field.name())
         .collect();
     let mut reading = Reading::new(settings.max_attributes);
-    for entry in Reader::new(bytes) {
+    let last = LastWrites::of(bytes, &names);
+    for (position, entry) in Reader::new(bytes).enumerate() {
         match entry {
-            Entry::Field(key, value) => reading.field(key_name(key, &names), value),
+            Entry::Field(key, value) => {
+                let key = key_name(key, &names);
+                if last.is(key, position) {
+                    reading.field(key, value);
+                }
+            }
             Entry::Event(event) => {
                 if let Some(meta) = callsites.get(usize::from(event.callsite)) {
                     reading.event(meta, event, anchor);
@@ -133,6 +139,44 @@ fn key_name<'a>(key: Key<'a>, names: &[&'static str]) -> &'a str {
     match key {
         Key::Field(index) => names.get(usize::from(index)).copied().unwrap_or(""),
         Key::Name(name) => name,
+    }
+}
+
+/// Where each field was written last: a container takes the place of the one before, and is taken apart only once.
+struct LastWrites<'a>(Option<HashMap<&'a str, usize>>);
+
+impl<'a> LastWrites<'a> {
+    fn of(bytes: &'a [u8], names: &[&'static str]) -> Self {
+        let mut positions = HashMap::new();
+        let mut again = false;
+        // The fields of the callsite, each written once, are the ordinary case.
+        let mut seen = 0_u64;
+        for entry in Reader::new(bytes) {
+            if let Entry::Field(key, _) = entry {
+                let bit = match key {
+                    Key::Field(index @ 0..64) => 1 << index,
+                    Key::Field(_) | Key::Name(_) => u64::MAX,
+                };
+                again |= seen & bit != 0;
+                seen |= bit;
+            }
+        }
+        if !again {
+            return Self(None);
+        }
+        for (position, entry) in Reader::new(bytes).enumerate() {
+            if let Entry::Field(key, _) = entry {
+                positions.insert(key_name(key, names), position);
+            }
+        }
+        Self(Some(positions))
+    }
+
+    fn is(&self, key: &str, position: usize) -> bool {
+        match &self.0 {
+            Some(positions) => positions.get(key) == Some(&position),
+            None => true,
+        }
     }
 }
 
@@ -545,9 +589,7 @@ impl<'a> Attributes<'a> {
             && !semconv::is_whole(prefix, name)
             && let Ok(parsed) = serde_json::from_str::<serde_json::Value>(text)
         {
-            let leaves = count_leaves(&parsed);
-            if self.list.len().saturating_add(leaves) > self.max {
-                // Better one attribute that holds all of it than some of its parts.
+            if self.overflows(&parsed) {
                 self.insert(
                     prefix,
                     Cow::Borrowed(name),
@@ -561,6 +603,12 @@ impl<'a> Attributes<'a> {
         self.insert(prefix, Cow::Borrowed(name), scalar(value));
     }
 
+    /// Whether there is no room for all parts of a container: then one attribute that holds all of it is better than
+    /// some of its parts.
+    fn overflows(&self, container: &serde_json::Value) -> bool {
+        self.list.len().saturating_add(count_leaves(container)) > self.max
+    }
+
     /// A value for a whole namespace: the keys of an object become its keys.
     fn put_root(&mut self, prefix: &'static str, value: Value<'a>) {
         let text = match value {
@@ -571,6 +619,9 @@ impl<'a> Attributes<'a> {
             && let Ok(parsed) = serde_json::from_str::<serde_json::Value>(text)
         {
             match parsed {
+                _ if self.overflows(&parsed) => {
+                    self.insert("", Cow::Borrowed(prefix), Scalar::Text(Cow::Borrowed(text)));
+                }
                 serde_json::Value::Object(map) => {
                     for (key, value) in map {
                         if semconv::is_whole(prefix, &key)
