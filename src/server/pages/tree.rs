@@ -187,8 +187,14 @@ impl<'a> Tree<'a> {
         let level = line.depth.min(DEEPEST);
         let hit = hits.is_some_and(|hits| hits.contains(&fold));
         let selected = id == Some(chosen);
+        let mut class = format!("row d{level} k-{kind}");
+        for (on, name) in [(failed, " bad"), (hit, " hit"), (selected, " sel")] {
+            if on {
+                class.push_str(name);
+            }
+        }
         html! {
-            div class={ "row d" (level) " k-" (kind) } .bad[failed] .hit[hit] .sel[selected] role="treeitem"
+            div class=(class) role="treeitem"
                 aria-level=(line.depth + 1) aria-selected=(selected)
                 aria-expanded=[(line.children > 0).then_some(!line.folded)] {
                 span.nm {
