@@ -27,10 +27,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         .port(0)
         .database(folder.path().join("bench.db"))
         .start()?;
-    let requests: Vec<Vec<u8>> = (0..BATCHES).map(|batch| request(batch).encode_to_vec()).collect();
+    let requests: Vec<Vec<u8>> = (0..BATCHES)
+        .map(|batch| request(batch).encode_to_vec())
+        .collect();
     let bytes: usize = requests.iter().map(Vec::len).sum();
     let events = BATCH * BATCHES;
-    println!("{events} events of {} bytes, batches of {BATCH}", bytes / events);
+    println!(
+        "{events} events of {} bytes, batches of {BATCH}",
+        bytes / events
+    );
 
     let mut client = Client::new(server.local_addr())?;
     let mut took = Vec::with_capacity(requests.len());
@@ -50,7 +55,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         at(0.99),
         at(1.0)
     );
-    println!("floor      a write and sync of one batch's bytes: {:?}", floor(folder.path(), bytes / BATCHES)?);
+    println!(
+        "floor      a write and sync of one batch's bytes: {:?}",
+        floor(folder.path(), bytes / BATCHES)?
+    );
     println!("memory     {} MB resident after it", resident() / 1024);
     let sessions = server.sessions()?;
     let stored: u64 = sessions.iter().map(|session| session.events).sum();
@@ -70,19 +78,25 @@ fn main() -> Result<(), Box<dyn Error>> {
             size = client.get(&path)?;
             best = best.min(one.elapsed());
         }
-        println!("page       {name:<9} {best:>10.1?}  {:.1} KB", size as f64 / 1024.0);
+        println!(
+            "page       {name:<9} {best:>10.1?}  {:.1} KB",
+            size as f64 / 1024.0
+        );
     }
     Ok(())
 }
 
 /// A session of some 5,000 events: model calls with a conversation, each of about 3 KB.
 fn request(batch: usize) -> ExportTraceServiceRequest {
-    let prompt = "You answer questions about the documents below, briefly and only from them. ".repeat(14);
-    let question = "Which settings decide how long an export may take, and what happens after? ".repeat(6);
+    let prompt =
+        "You answer questions about the documents below, briefly and only from them. ".repeat(14);
+    let question =
+        "Which settings decide how long an export may take, and what happens after? ".repeat(6);
     let messages = format!(
         r#"[{{"role":"system","content":"{prompt}"}},{{"role":"user","content":"{question}"}}]"#
     );
-    let answer = "The timeout and the number of attempts; what is left is counted and reported. ".repeat(7);
+    let answer =
+        "The timeout and the number of attempts; what is left is counted and reported. ".repeat(7);
     let reply = format!(r#"[{{"role":"assistant","content":"{answer}","finish_reason":"stop"}}]"#);
     let session = format!("00000000-0000-4000-8000-{:012x}", batch % SESSIONS);
     let spans = (0..BATCH).map(|index| {
@@ -159,7 +173,10 @@ fn start(folder: &std::path::Path) -> Result<(), Box<dyn Error>> {
         client.get("/")?;
         let answered = begun.elapsed();
         println!("start      {up:?}, first page after {answered:?} ({attempt})");
-        println!("memory     {:.1} MB resident, idle", resident() as f64 / 1024.0);
+        println!(
+            "memory     {:.1} MB resident, idle",
+            resident() as f64 / 1024.0
+        );
         server.shutdown()?;
     }
     Ok(())
@@ -212,7 +229,11 @@ impl Client {
     }
 
     fn get(&mut self, path: &str) -> Result<usize, Box<dyn Error>> {
-        write!(self.stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host)?;
+        write!(
+            self.stream,
+            "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n",
+            self.host
+        )?;
         self.answer()
     }
 

@@ -69,6 +69,10 @@ fn decode(content: &Bytes, format: Format, gzip: bool) -> Result<(Vec<Op>, i64),
     let request = match format {
         Format::Protobuf => proto::ExportTraceServiceRequest::decode(content)
             .map_err(|error| Problem::bad(format!("malformed OTLP protobuf: {error}")))?,
+        // A derived reader takes an array of fields for an object as well; OTLP does not.
+        Format::Json if content.trim_ascii_start().first() != Some(&b'{') => {
+            return Err(Problem::bad("malformed OTLP JSON: it must be an object"));
+        }
         Format::Json => serde_json::from_slice(content)
             .map_err(|error| Problem::bad(format!("malformed OTLP JSON: {error}")))?,
     };

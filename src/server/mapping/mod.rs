@@ -299,6 +299,9 @@ impl Draft {
         let mut gathered: Vec<(&'static Entry, Map<String, Value>)> = Vec::new();
         for pair in attributes {
             let value = value::from_any(pair.value);
+            if pair.key == "gen_ai.evaluation.name" {
+                self.evaluation = Some(text(&value));
+            }
             let Some((entry, rest)) = index.find(&pair.key, on) else {
                 if value.is_null() {
                     continue;
@@ -306,9 +309,6 @@ impl Draft {
                 self.bucket(Bucket::Metadata).insert(pair.key, value);
                 continue;
             };
-            if pair.key == "gen_ai.evaluation.name" {
-                self.evaluation = Some(text(&value));
-            }
             match entry.row.how {
                 How::Drop => {}
                 How::GatherMessages | How::GatherReply | How::GatherList => {
@@ -543,6 +543,12 @@ impl Draft {
             let metadata = self.bucket(Bucket::Metadata);
             metadata.entry("stacktrace").or_insert_with(|| stack.into());
         }
+        if let Some(message) = &exception.message {
+            let metadata = self.bucket(Bucket::Metadata);
+            metadata
+                .entry("error_message")
+                .or_insert_with(|| message.clone().into());
+        }
         if self.error.is_some() {
             return;
         }
@@ -577,10 +583,6 @@ impl Draft {
         self.fill();
         if let Some(said) = self.instructions.take() {
             self.precede(said);
-        }
-        if let Some(name) = self.evaluation.take() {
-            let metadata = self.bucket(Bucket::Metadata);
-            metadata.entry("evaluation_name").or_insert(name.into());
         }
         let metadata = self.buckets.get(Bucket::Metadata);
         let model = metadata.get("model_name").is_none();

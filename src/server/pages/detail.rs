@@ -189,6 +189,9 @@ fn failure(error: &str, metadata: &Map<String, Value>, all: &str) -> Markup {
         div.failure role="group" aria-label="error" {
             @if let Some(kind) = kind { strong { (name(&kind)) } }
             (json::text(error, all))
+            @if let Some(message) = said("error_message").filter(|message| !error.contains(message.as_str())) {
+                (json::text(&message, all))
+            }
             @if let Some(stack) = said("stacktrace") {
                 details { summary { "stack" } pre { (Shown(&stack)) } }
             }

@@ -37,7 +37,7 @@ fn page(title: &str, live: &str, head: &Markup, main: &Markup) -> Response {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                title { (title) " · honeyhive" }
+                title { (format::plain(title)) " · honeyhive" }
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 link rel="stylesheet" href=(assets::STYLE.address());
