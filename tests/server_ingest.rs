@@ -163,7 +163,8 @@ fn what_cannot_be_read_is_refused() {
     let text = ("Content-Type", "text/plain");
     let brotli = ("Content-Encoding", "br");
     let deep = "[".repeat(100_000);
-    let cases: &[(&[(&str, &str)], &[u8], u16)] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [u8], u16);
+    let cases: &[Case<'_>] = &[
         (&[text], b"x", 415),
         (&[], b"x", 415),
         (&[PROTOBUF, brotli], b"x", 415),

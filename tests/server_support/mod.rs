@@ -6,28 +6,28 @@ use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
-pub struct Running {
-    pub server: Server,
+pub(crate) struct Running {
+    pub(crate) server: Server,
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -35,7 +35,7 @@ impl Answer {
     }
 }
 
-pub fn start() -> Running {
+pub(crate) fn start() -> Running {
     Running {
         server: Server::builder().port(0).start().unwrap(),
     }
@@ -43,7 +43,13 @@ pub fn start() -> Running {
 
 impl Running {
     /// One request on a connection of its own.
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         let address = self.server.local_addr();
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         if !headers
@@ -83,11 +89,11 @@ impl Running {
         answer
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], b"")
     }
 
-    pub fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
+    pub(crate) fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = body.to_string();
         self.send(
             method,
@@ -97,19 +103,24 @@ impl Running {
         )
     }
 
-    pub fn spans(&self, spans: &[Value]) -> Answer {
+    pub(crate) fn spans(&self, spans: &[Value]) -> Answer {
         let answer = self.json("POST", "/v1/traces", &request(spans));
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer
     }
 }
 
-pub fn request(spans: &[Value]) -> Value {
+pub(crate) fn request(spans: &[Value]) -> Value {
     json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]})
 }
 
 /// A span in the standard JSON mapping; `number` makes its id, `parent` its parent's.
-pub fn span(number: u64, parent: Option<u64>, name: &str, attributes: &[(&str, &str)]) -> Value {
+pub(crate) fn span(
+    number: u64,
+    parent: Option<u64>,
+    name: &str,
+    attributes: &[(&str, &str)],
+) -> Value {
     let attributes: Vec<Value> = attributes
         .iter()
         .map(|(key, value)| json!({"key": key, "value": {"stringValue": value}}))

@@ -344,7 +344,7 @@ impl Draft {
 
     fn apply(&mut self, entry: &'static Entry, rest: &str, value: Value) {
         let value = match entry.row.how {
-            How::Keep => value,
+            How::Keep | How::GatherList => value,
             How::Number => value::number(value),
             How::Json => value::parse(value),
             How::Bucket => value::parse_structured(value),
@@ -413,7 +413,6 @@ impl Draft {
                     .insert(key, value::number(value));
                 return;
             }
-            How::GatherList => value,
             How::Drop => return,
         };
         let last = entry.targets.len().saturating_sub(1);
@@ -582,7 +581,7 @@ impl Draft {
         }
         self.fill();
         if let Some(said) = self.instructions.take() {
-            self.precede(said);
+            self.precede(&said);
         }
         let metadata = self.buckets.get(Bucket::Metadata);
         let model = metadata.get("model_name").is_none();
@@ -647,7 +646,7 @@ impl Draft {
     }
 
     /// Puts instructions before the conversation, unless it has its own.
-    fn precede(&mut self, said: String) {
+    fn precede(&mut self, said: &str) {
         let inputs = self.bucket(Bucket::Inputs);
         let history = inputs
             .entry("chat_history")

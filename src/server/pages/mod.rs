@@ -113,7 +113,7 @@ pub(super) async fn session(
     let now = now_ms();
     let made = app.read(move |store| {
         let rendered = store.read(|reader| match reader.session(&id)? {
-            Some(row) => render_session(reader, row, &view, now).map(Some),
+            Some(row) => render_session(reader, &row, &view, now).map(Some),
             None => Ok(None),
         });
         rendered.map(|rendered| rendered.ok_or(id))
@@ -126,13 +126,13 @@ pub(super) async fn session(
 
 fn render_session(
     reader: &Reader<'_>,
-    session: SessionRow,
+    session: &SessionRow,
     view: &View,
     now: f64,
 ) -> rusqlite::Result<Response> {
     let rows = reader.rows(session.id)?;
-    let running = list::is_running(&session, now);
-    let tree = tree::Tree::new(&session, &rows, running, &view.folded());
+    let running = list::is_running(session, now);
+    let tree = tree::Tree::new(session, &rows, running, &view.folded());
     let hits = match view.search() {
         Some(text) => Some(reader.matching(session.id, text)?.into_iter().collect()),
         None => None,
@@ -265,7 +265,7 @@ async fn session_json(app: &App, id: String) -> Result<Response, Problem> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Part {
+pub(crate) struct Part {
     part: String,
 }
 
