@@ -1,5 +1,7 @@
+use super::index::target;
+use super::table::{How, TABLE};
 use super::*;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// The event that a span with these attributes becomes.
 fn mapped(attributes: &Value) -> Mapped {

@@ -157,7 +157,7 @@ fn render_session(
     let head = html! {
         header.top {
             a.back href="/" { "‹ sessions" }
-            h1 { (name(&session.name)) }
+            h1 #title { (name(&session.name)) }
             div.facts #facts {
                 @if running { span.fact { i.dot.run {} " running" } }
                 span.fact { (moment(session.started)) }
