@@ -225,6 +225,11 @@ impl Draft {
     }
 
     fn place_root(&mut self, root: &Root, value: &Value) {
+        // `error` is a flag in some conventions and a text in others.
+        if let (Root::Error, Value::Bool(failed)) = (root, value) {
+            self.failed = Some(*failed);
+            return;
+        }
         let said = text(value);
         if said.is_empty() {
             return;

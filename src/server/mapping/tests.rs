@@ -146,6 +146,8 @@ fn attributes_become_fields() {
             json!({"otel.status_code": "Error", "otel.status_message": "told"}),
             json!({"error": "told"}),
         ),
+        (json!({"error": true}), json!({"error": "error"})),
+        (json!({"error": false}), json!({"error": null})),
         (json!({"error": "\"quoted\""}), json!({"error": "quoted"})),
         (
             json!({"error.type": "timeout"}),

@@ -131,8 +131,9 @@ fn render_session(
     now: f64,
 ) -> rusqlite::Result<Response> {
     let rows = reader.rows(session.id)?;
-    let running = list::is_running(session, now);
-    let tree = tree::Tree::new(session, &rows, running, &view.folded());
+    let recent = list::is_recent(session, now);
+    let tree = tree::Tree::new(session, &rows, recent, &view.folded());
+    let running = list::is_running(session, now) || (recent && tree.waits());
     let hits = match view.search() {
         Some(text) => Some(reader.matching(session.id, text)?.into_iter().collect()),
         None => None,

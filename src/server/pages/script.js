@@ -25,29 +25,31 @@
   const state = $("#state");
   const live = document.body.dataset.live;
   if (live && window.EventSource) {
-    let due = 0, last = 0, lost = false;
-    const source = new EventSource(live);
+    let due = 0, last = 0, source = null;
     const refresh = () => {
       due = 0;
       last = Date.now();
-      if (document.hidden) { lost = true; return; }
-      lost = false;
       (tree() ? growSession : growList)();
     };
     const soon = () => { if (!due) due = setTimeout(refresh, Math.max(60, 400 - (Date.now() - last))); };
-    source.addEventListener("session", soon);
-    source.onopen = () => {
-      if (state?.classList.contains("lost")) soon();
-      state?.classList.remove("lost");
-      if (state) state.firstElementChild.textContent = "live";
+    const say = (what) => {
+      if (!state) return;
+      state.firstElementChild.textContent = what;
+      state.classList.toggle("lost", what !== "live");
     };
-    source.onerror = () => {
-      state?.classList.add("lost");
-      if (state) state.firstElementChild.textContent = "not connected";
+    // A browser opens only so many connections to one server: those that nobody looks at are given up.
+    const connect = () => {
+      if (document.hidden) { source?.close(); source = null; return; }
+      if (source) return;
+      source = new EventSource(live);
+      source.addEventListener("session", soon);
+      source.onopen = () => { if (last) soon(); last = last || 1; say("live"); };
+      source.onerror = () => say("not connected");
     };
-    document.addEventListener("visibilitychange", () => { if (!document.hidden && lost) soon(); });
+    connect();
+    document.addEventListener("visibilitychange", connect);
     // A session that nothing more is heard of has ended: the page says so without being reloaded.
-    setInterval(() => { if ($(".dot.run", $("#rows") || $("#facts") || root)) soon(); }, 10000);
+    setInterval(() => { if (!document.hidden && $(".dot.run", $("#rows") || $("#facts") || root)) soon(); }, 10000);
   }
 
   const waiting = new Map();

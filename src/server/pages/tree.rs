@@ -43,14 +43,15 @@ pub(super) struct Tree<'a> {
     lines: Vec<Line<'a>>,
     from: f64,
     to: f64,
-    running: bool,
+    /// Whether what is missing may still come.
+    recent: bool,
 }
 
 impl<'a> Tree<'a> {
     pub(super) fn new(
         session: &'a SessionRow,
         rows: &'a [EventRow],
-        running: bool,
+        recent: bool,
         folded: &HashSet<i64>,
     ) -> Self {
         let order = arrange(session, rows);
@@ -119,8 +120,14 @@ impl<'a> Tree<'a> {
             lines,
             from,
             to,
-            running,
+            recent,
         }
+    }
+
+    /// Whether an event that others name as their parent has not come.
+    pub(super) fn waits(&self) -> bool {
+        let mut lines = self.lines.iter();
+        lines.any(|line| matches!(line.subject, Subject::Missing { .. }))
     }
 
     /// Where the chosen event stands among the lines in sight.
@@ -210,7 +217,7 @@ impl<'a> Tree<'a> {
                     @match &line.subject {
                         Subject::Session(session) => a.pk href=(view.chosen(&session.session_id)) { (name(&session.name)) },
                         Subject::Event(row) => a.pk href=(view.chosen(&row.event_id)) { (name(&row.name)) },
-                        Subject::Missing { .. } => span.pk { @if self.running { "in progress" } @else { "parent not received" } },
+                        Subject::Missing { .. } => span.pk { @if self.recent { "in progress" } @else { "parent not received" } },
                     }
                     @if failed { em.err { "error" } }
                     @else if line.failed_below > 0 { em.err.below title="failed events below" { (line.failed_below) } }
