@@ -69,6 +69,10 @@ fn decode(content: &Bytes, format: Format, gzip: bool) -> Result<(Vec<Op>, i64),
     let request = match format {
         Format::Protobuf => proto::ExportTraceServiceRequest::decode(content)
             .map_err(|error| Problem::bad(format!("malformed OTLP protobuf: {error}")))?,
+        // A derived reader takes an array of fields for an object as well; OTLP does not.
+        Format::Json if content.trim_ascii_start().first() != Some(&b'{') => {
+            return Err(Problem::bad("malformed OTLP JSON: it must be an object"));
+        }
         Format::Json => serde_json::from_slice(content)
             .map_err(|error| Problem::bad(format!("malformed OTLP JSON: {error}")))?,
     };
@@ -130,5 +134,43 @@ fn answer(format: Format, refused: i64) -> Response {
         )
             .into_response(),
         Format::Json => axum::Json(answer).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(content in prop::collection::vec(any::<u8>(), 0..400), gzip: bool) {
+            let content = Bytes::from(content);
+            let _ = decode(&content, Format::Protobuf, gzip);
+            let _ = decode(&content, Format::Json, gzip);
+        }
+
+        #[test]
+        fn no_attributes_make_the_mapping_panic(
+            pairs in prop::collection::vec(("[a-z_.0-9]{0,40}", "\\PC{0,40}"), 0..12),
+            kind in prop::sample::select(vec!["model", "tool", "chain", "x"]),
+            prefix in prop::sample::select(vec!["honeyhive_inputs.", "gen_ai.", "llm.", "traceloop.", ""]),
+        ) {
+            let pair = |key: String, value: String| proto::KeyValue {
+                key,
+                value: Some(proto::AnyValue { value: Some(proto::Value::String(value)) }),
+            };
+            let mut attributes = vec![pair("honeyhive_event_type".to_owned(), kind.to_owned())];
+            attributes.extend(pairs.into_iter().map(|(key, value)| pair(format!("{prefix}{key}"), value)));
+            let span = proto::Span {
+                trace_id: vec![1; 16],
+                span_id: vec![1; 8],
+                start_time_unix_nano: u64::MAX,
+                attributes,
+                ..Default::default()
+            };
+            let event = mapping::map(span, None, "").unwrap();
+            let _ = NewEvent::new(event);
+        }
     }
 }

@@ -31,11 +31,12 @@ mod types;
 pub use types::{Event, Session};
 
 use crate::Error;
+use crate::sync::lock;
 use live::Live;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use store::{Filter, Reader, Sort, SortBy, Store};
 use tokio::sync::watch;
@@ -78,7 +79,7 @@ pub struct Server {
     path: PathBuf,
     store: Store,
     stop: watch::Sender<bool>,
-    stopped: mpsc::Receiver<()>,
+    stopped: Mutex<mpsc::Receiver<()>>,
 }
 
 /// How a [`Server`] is started.
@@ -182,7 +183,7 @@ impl Builder {
                 path,
                 store,
                 stop,
-                stopped,
+                stopped: Mutex::new(stopped),
             }),
             Ok(Err(error)) => Err(Error::io("the server cannot be started").with_source(error)),
             Err(_) => Err(Error::io("the server cannot be started")),
@@ -313,7 +314,7 @@ impl Server {
     fn leave(&self, patience: Duration) -> Option<()> {
         // An error means that the server's thread has ended already.
         let _ = self.stop.send(true);
-        match self.stopped.recv_timeout(patience) {
+        match lock(&self.stopped).recv_timeout(patience) {
             Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => Some(()),
             Err(mpsc::RecvTimeoutError::Timeout) => None,
         }

@@ -287,7 +287,8 @@ impl<'de> Deserialize<'de> for AnyValue {
                 let mut value = None;
                 while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
                     let found = match &*key {
-                        "stringValue" | "string_value" => {
+                        // Bytes are base64 text; shown as it came, since nothing reads bytes.
+                        "stringValue" | "string_value" | "bytesValue" | "bytes_value" => {
                             map.next_value::<Option<String>>()?.map(Value::String)
                         }
                         "boolValue" | "bool_value" => {
@@ -300,10 +301,6 @@ impl<'de> Deserialize<'de> for AnyValue {
                         }
                         "kvlistValue" | "kvlist_value" => {
                             map.next_value::<Option<KeyValueList>>()?.map(Value::Map)
-                        }
-                        // Base64 text; shown as it came, since nothing reads bytes.
-                        "bytesValue" | "bytes_value" => {
-                            map.next_value::<Option<String>>()?.map(Value::String)
                         }
                         _ => {
                             map.next_value::<de::IgnoredAny>()?;

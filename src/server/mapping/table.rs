@@ -223,6 +223,7 @@ const GEN_AI: &[Row] = &[
     row("gen_ai.retrieval.documents",      "t",  Json,   &["outputs.documents"]),
     row("gen_ai.embeddings.dimension.count", "*", Number, &["config.dimensions"]),
     row("gen_ai.prompt.name",              "*",  Keep,   &["config.template.name"]),
+    row("gen_ai.evaluation.name", "*", Keep, &["metadata.evaluation_name"]),
     row("gen_ai.evaluation.score.value",   "*",  Evaluation, &[""]),
     row("gen_ai.evaluation.score.label",   "*",  Evaluation, &["_label"]),
     row("gen_ai.evaluation.explanation",   "*",  Evaluation, &["_explanation"]),

@@ -1,7 +1,7 @@
 //! A conversation with a model. Knows the shape of messages, not of events.
 
 use super::format::{Shown, clip, name};
-use super::json::{field, text, tree};
+use super::json::{FOLD, field, folded, tree};
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
@@ -133,10 +133,10 @@ pub(super) fn render(messages: &[Message], all: &str) -> Markup {
                             @let from = message.answers.as_deref().and_then(called);
                             details.call open[short(&message.content)] {
                                 summary { "result" @if let Some(from) = from { " of " code { (name(from)) } } }
-                                (content(&message.content, all))
+                                (content(&message.content, all, FOLD))
                             }
                         } @else {
-                            (content(&message.content, all))
+                            (content(&message.content, all, fold_of(&message.role)))
                         }
                         @for call in &message.calls { (render_call(call)) }
                     }
@@ -155,20 +155,29 @@ fn render_call(call: &Call) -> Markup {
     html! {
         details.call {
             summary {
-                code { b { (name(&call.name)) } "(" bdi { (Shown(start)) } @if cut.is_some() { "…" } ")" }
+                code { b { (name(&call.name)) } span.args { "(" bdi { (Shown(start)) } @if cut.is_some() { "…" } ")" } }
             }
             (tree(&call.arguments))
         }
     }
 }
 
-fn content(value: &Value, all: &str) -> Markup {
+/// Instructions are the same each time: their beginning is enough to know them by.
+fn fold_of(role: &str) -> usize {
+    match role {
+        "system" | "developer" => 280,
+        _ => FOLD,
+    }
+}
+
+fn content(value: &Value, all: &str, fold: usize) -> Markup {
     match value {
         Value::Null => html! {},
+        Value::String(said) => folded(said, all, fold),
         Value::Array(parts) => html! {
             @for part in parts {
                 @match part.get("text").and_then(Value::as_str) {
-                    Some(said) => (text(said, all)),
+                    Some(said) => (folded(said, all, fold)),
                     None => (field(part, all)),
                 }
             }

@@ -118,12 +118,8 @@ pub(super) fn render(subject: &Subject, session_id: &str, view: &View) -> Markup
             @for fact in facts(&face) { span.fact { (fact) } }
         }
         @if let Some(error) = face.error { (failure(error, face.metadata, &all)) }
-        @if !face.metrics.is_empty() || !face.feedback.is_empty() {
-            dl.values {
-                @for (key, value) in face.metrics { (labelled(key, value, "metric")) }
-                @for (key, value) in face.feedback { (labelled(key, value, "feedback")) }
-            }
-        }
+        @let values = values(&face);
+        @if !values.is_empty() { dl.values { @for value in &values { (value) } } }
         nav.tabs aria-label="parts of the event" {
             @for (key, label, there) in &tabs {
                 @if *there {
@@ -189,11 +185,23 @@ fn failure(error: &str, metadata: &Map<String, Value>, all: &str) -> Markup {
         div.failure role="group" aria-label="error" {
             @if let Some(kind) = kind { strong { (name(&kind)) } }
             (json::text(error, all))
+            @if let Some(message) = said("error_message").filter(|message| !error.contains(message.as_str())) {
+                (json::text(&message, all))
+            }
             @if let Some(stack) = said("stacktrace") {
                 details { summary { "stack" } pre { (Shown(&stack)) } }
             }
         }
     }
+}
+
+/// Metrics and feedback; the cost stands with the facts already.
+fn values(face: &Face<'_>) -> Vec<Markup> {
+    let metrics = face.metrics.iter().filter(|(key, _)| *key != "cost");
+    let metrics = metrics.map(|(key, value)| labelled(key, value, "metric"));
+    let feedback = face.feedback.iter();
+    let feedback = feedback.map(|(key, value)| labelled(key, value, "feedback"));
+    metrics.chain(feedback).take(40).collect()
 }
 
 fn labelled(key: &str, value: &Value, class: &str) -> Markup {

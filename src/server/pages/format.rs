@@ -26,6 +26,15 @@ impl Render for Shown<'_> {
     }
 }
 
+/// Stored text where no markup can stand, as in a window's title: what hides is replaced.
+pub(super) fn plain(text: &str) -> String {
+    let (start, _) = clip(text.trim(), 120);
+    start
+        .chars()
+        .map(|c| if hides(c, None, None) { '\u{fffd}' } else { c })
+        .collect()
+}
+
 /// Whether a character shows nothing, or changes how others show.
 fn hides(c: char, before: Option<char>, after: Option<char>) -> bool {
     match c {

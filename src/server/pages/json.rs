@@ -5,7 +5,7 @@ use maud::{Markup, PreEscaped, Render, html};
 use serde_json::{Map, Value};
 
 /// Characters that are shown before a text is folded.
-const FOLD: usize = 700;
+pub(super) const FOLD: usize = 700;
 /// Characters of one text that a page holds; beyond, the address leads to all of it.
 const MOST: usize = 20_000;
 /// Values of one tree of JSON that a page holds.
@@ -37,8 +37,13 @@ pub(super) fn field(value: &Value, all: &str) -> Markup {
 
 /// Text as it was meant, with its line breaks; folded where it is long.
 pub(super) fn text(said: &str, all: &str) -> Markup {
+    folded(said, all, FOLD)
+}
+
+/// As [`text`], folded where it is longer than `fold`.
+pub(super) fn folded(said: &str, all: &str, fold: usize) -> Markup {
     let lines = said.lines().count();
-    let (start, cut) = clip(said, FOLD);
+    let (start, cut) = clip(said, fold);
     if cut.is_none() && lines <= 14 {
         return html! { div.text dir="auto" { (Shown(said)) } };
     }

@@ -44,10 +44,15 @@ pub(super) fn sort(view: &ListView) -> Sort {
     }
 }
 
-/// Whether a session is likely to go on: something came in lately, or something that must end has not.
+/// Whether what has begun in a session may still end: something came in lately, and nobody said that it was over.
+pub(super) fn is_recent(row: &SessionRow, now: f64) -> bool {
+    !row.closed && now - row.touched < 120_000.0
+}
+
+/// Whether a session is likely to go on: it ended a moment ago, or none of what must end has.
 pub(super) fn is_running(row: &SessionRow, now: f64) -> bool {
-    let quiet = now - row.touched;
-    !row.closed && (quiet < 5_000.0 || (row.roots == 0 && quiet < 120_000.0))
+    let fresh = now - row.touched < 5_000.0 && now - row.ended < 10_000.0;
+    is_recent(row, now) && (fresh || row.roots == 0)
 }
 
 pub(super) struct Content {
@@ -58,6 +63,17 @@ pub(super) struct Content {
 }
 
 pub(super) fn render(content: &Content, view: &ListView, url: &str, now: f64) -> Markup {
+    html! {
+        @if content.total == 0 {
+            (empty(url))
+        } @else {
+            (filters(content, view))
+            (table(content, view, now))
+        }
+    }
+}
+
+fn filters(content: &Content, view: &ListView) -> Markup {
     html! {
         form.filters method="get" role="search" {
             @if let Some(sort) = &view.sort { input type="hidden" name="sort" value=(sort); }
@@ -75,11 +91,6 @@ pub(super) fn render(content: &Content, view: &ListView, url: &str, now: f64) ->
             label.check { input type="checkbox" name="error" value="1" checked[view.errors_only()]; " errors only" }
             button type="submit" { "filter" }
             @if view.is_filtered() { a href="?" { "clear" } }
-        }
-        @if content.total == 0 {
-            (empty(url))
-        } @else {
-            (table(content, view, now))
         }
     }
 }
@@ -176,8 +187,8 @@ fn line(row: &SessionRow, now: f64) -> Markup {
 /// What makes the first session appear.
 fn empty(url: &str) -> Markup {
     let variable = format!("export HH_API_URL={url}");
-    let lines = "let honeyhive = honeyhive::HoneyHive::from_env()?;\n\
-        use tracing_subscriber::prelude::*;\n\
+    let lines = "use tracing_subscriber::prelude::*;\n\
+        let honeyhive = honeyhive::HoneyHive::from_env()?;\n\
         tracing_subscriber::registry().with(honeyhive.layer()).init();";
     html! {
         section.empty {

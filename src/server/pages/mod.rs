@@ -37,7 +37,7 @@ fn page(title: &str, live: &str, head: &Markup, main: &Markup) -> Response {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                title { (title) " · honeyhive" }
+                title { (format::plain(title)) " · honeyhive" }
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 link rel="stylesheet" href=(assets::STYLE.address());
@@ -113,7 +113,7 @@ pub(super) async fn session(
     let now = now_ms();
     let made = app.read(move |store| {
         let rendered = store.read(|reader| match reader.session(&id)? {
-            Some(row) => render_session(reader, row, &view, now).map(Some),
+            Some(row) => render_session(reader, &row, &view, now).map(Some),
             None => Ok(None),
         });
         rendered.map(|rendered| rendered.ok_or(id))
@@ -126,13 +126,14 @@ pub(super) async fn session(
 
 fn render_session(
     reader: &Reader<'_>,
-    session: SessionRow,
+    session: &SessionRow,
     view: &View,
     now: f64,
 ) -> rusqlite::Result<Response> {
     let rows = reader.rows(session.id)?;
-    let running = list::is_running(&session, now);
-    let tree = tree::Tree::new(&session, &rows, running, &view.folded());
+    let recent = list::is_recent(session, now);
+    let tree = tree::Tree::new(session, &rows, recent, &view.folded());
+    let running = list::is_running(session, now) || (recent && tree.waits());
     let hits = match view.search() {
         Some(text) => Some(reader.matching(session.id, text)?.into_iter().collect()),
         None => None,
@@ -157,7 +158,7 @@ fn render_session(
     let head = html! {
         header.top {
             a.back href="/" { "‹ sessions" }
-            h1 { (name(&session.name)) }
+            h1 #title { (name(&session.name)) }
             div.facts #facts {
                 @if running { span.fact { i.dot.run {} " running" } }
                 span.fact { (moment(session.started)) }
@@ -265,7 +266,7 @@ async fn session_json(app: &App, id: String) -> Result<Response, Problem> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Part {
+pub(crate) struct Part {
     part: String,
 }
 

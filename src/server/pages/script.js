@@ -25,29 +25,31 @@
   const state = $("#state");
   const live = document.body.dataset.live;
   if (live && window.EventSource) {
-    let due = 0, last = 0, lost = false;
-    const source = new EventSource(live);
+    let due = 0, last = 0, source = null;
     const refresh = () => {
       due = 0;
       last = Date.now();
-      if (document.hidden) { lost = true; return; }
-      lost = false;
       (tree() ? growSession : growList)();
     };
     const soon = () => { if (!due) due = setTimeout(refresh, Math.max(60, 400 - (Date.now() - last))); };
-    source.addEventListener("session", soon);
-    source.onopen = () => {
-      if (state?.classList.contains("lost")) soon();
-      state?.classList.remove("lost");
-      if (state) state.firstElementChild.textContent = "live";
+    const say = (what) => {
+      if (!state) return;
+      state.firstElementChild.textContent = what;
+      state.classList.toggle("lost", what !== "live");
     };
-    source.onerror = () => {
-      state?.classList.add("lost");
-      if (state) state.firstElementChild.textContent = "not connected";
+    // A browser opens only so many connections to one server: those that nobody looks at are given up.
+    const connect = () => {
+      if (document.hidden) { source?.close(); source = null; return; }
+      if (source) return;
+      source = new EventSource(live);
+      source.addEventListener("session", soon);
+      source.onopen = () => { if (last) soon(); last = last || 1; say("live"); };
+      source.onerror = () => say("not connected");
     };
-    document.addEventListener("visibilitychange", () => { if (!document.hidden && lost) soon(); });
+    connect();
+    document.addEventListener("visibilitychange", connect);
     // A session that nothing more is heard of has ended: the page says so without being reloaded.
-    setInterval(() => { if ($(".dot.run", $("#rows") || $("#facts") || root)) soon(); }, 10000);
+    setInterval(() => { if (!document.hidden && $(".dot.run", $("#rows") || $("#facts") || root)) soon(); }, 10000);
   }
 
   const waiting = new Map();
@@ -138,6 +140,8 @@
       row.classList.toggle("sel", on);
       row.setAttribute("aria-selected", on);
       row.tabIndex = on ? 0 : -1;
+      // The tree is one stop for the tab key; within it the arrows lead.
+      for (const inner of $$("a", row)) inner.tabIndex = -1;
     }
   }
   let current = tree() && idOf(chosen());
@@ -183,9 +187,11 @@
       if (old) part.replaceWith(old);
     }
     tree().replaceChildren(...next.childNodes);
-    tree().dataset.total = next.dataset.total;
+    for (const kind of ["total", "bad", "hit"]) tree().dataset[kind] = next.dataset[kind];
     $(".axis").replaceWith(document.importNode($(".axis", now), true));
     swap("facts", now);
+    swap("title", now);
+    document.title = now.title;
     scroller.scrollTop = top;
     watch();
     mark();
@@ -224,12 +230,17 @@
     const next = by > 0 ? part?.nextElementSibling : part?.previousElementSibling;
     if (next?.dataset.wait !== undefined) { await fill(next); return step(by); }
   }
-  async function seek(what) {
-    for (const part of $$(".chunk[data-wait]", tree())) await fill(part);
-    const rows = rowsInSight();
-    const at = rows.indexOf(chosen());
-    const found = [...rows.slice(at + 1), ...rows.slice(0, at + 1)].find((row) => row.matches(what) && link(row));
-    if (found) await choose(found);
+  // The next line of a kind, wherever it is: the tree says where they stand.
+  async function seek(kind) {
+    const places = (tree().dataset[kind] || "").split(" ").filter(Boolean).map(Number);
+    if (!places.length) return;
+    const place = (row) => Number(row.parentElement.dataset.from) + [...row.parentElement.children].indexOf(row);
+    const here = chosen() ? place(chosen()) : -1;
+    const next = places.find((at) => at > here) ?? places[0];
+    const part = $$(".chunk", tree()).findLast((part) => Number(part.dataset.from) <= next);
+    if (part?.dataset.wait !== undefined) await fill(part);
+    const row = part?.children[next - Number(part.dataset.from)];
+    if (row) await choose(row);
   }
 
   // What was searched for, marked in the event too; without touching what is shown.
@@ -293,7 +304,7 @@
       $(".found", form)?.remove();
       if (found) search.after(document.importNode(found, true));
       highlight();
-      if (said) { await seek(".hit"); chosen()?.focus(); }
+      if (said) { await seek("hit"); chosen()?.focus(); }
     });
     search.addEventListener("search", () => { if (!search.value) form.requestSubmit(); });
     highlight();
@@ -320,8 +331,8 @@
     }
     const reading = $("#detail").contains(event.target);
     if (event.key === "Escape") { chosen()?.focus(); return; }
-    if (event.key === "e") return seek(".bad");
-    if (event.key === "n") return seek(".hit");
+    if (event.key === "e") return seek("bad");
+    if (event.key === "n") return seek("hit");
     if (reading) return;
     const row = chosen();
     switch (event.key) {

@@ -10,6 +10,8 @@ use std::collections::{HashMap, HashSet};
 pub(super) const CHUNK: usize = 60;
 /// Height of a row, as in the stylesheet.
 const ROW: usize = 24;
+/// Failed or found events whose places a page holds.
+const PLACES: usize = 500;
 /// Levels that indent further.
 const DEEPEST: usize = 24;
 
@@ -41,14 +43,15 @@ pub(super) struct Tree<'a> {
     lines: Vec<Line<'a>>,
     from: f64,
     to: f64,
-    running: bool,
+    /// Whether what is missing may still come.
+    recent: bool,
 }
 
 impl<'a> Tree<'a> {
     pub(super) fn new(
         session: &'a SessionRow,
         rows: &'a [EventRow],
-        running: bool,
+        recent: bool,
         folded: &HashSet<i64>,
     ) -> Self {
         let order = arrange(session, rows);
@@ -117,8 +120,14 @@ impl<'a> Tree<'a> {
             lines,
             from,
             to,
-            running,
+            recent,
         }
+    }
+
+    /// Whether an event that others name as their parent has not come.
+    pub(super) fn waits(&self) -> bool {
+        let mut lines = self.lines.iter();
+        lines.any(|line| matches!(line.subject, Subject::Missing { .. }))
     }
 
     /// Where the chosen event stands among the lines in sight.
@@ -142,7 +151,9 @@ impl<'a> Tree<'a> {
                     span { (duration(total)) }
                 }
             }
-            div #tree role="tree" aria-label="events" tabindex="-1" data-total=(self.lines.len()) {
+            div #tree role="tree" aria-label="events" tabindex="-1" data-total=(self.lines.len())
+                data-bad=(places(self.lines.iter().map(Line::is_bad)))
+                data-hit=(places(self.lines.iter().map(|line| line.is_in(hits)))) {
                 @for (index, lines) in self.lines.chunks(CHUNK).enumerate() {
                     @let first = index * CHUNK;
                     div.chunk role="presentation" data-from=(first) data-wait[index != shown] {
@@ -185,27 +196,33 @@ impl<'a> Tree<'a> {
             Subject::Session(_) | Subject::Missing { .. } => line.ended - line.started,
         };
         let level = line.depth.min(DEEPEST);
-        let hit = hits.is_some_and(|hits| hits.contains(&fold));
+        let hit = line.is_in(hits);
         let selected = id == Some(chosen);
+        let mut class = format!("row d{level} k-{kind}");
+        for (on, name) in [(failed, " bad"), (hit, " hit"), (selected, " sel")] {
+            if on {
+                class.push_str(name);
+            }
+        }
         html! {
-            div class={ "row d" (level) " k-" (kind) } .bad[failed] .hit[hit] .sel[selected] role="treeitem"
+            div class=(class) role="treeitem"
                 aria-level=(line.depth + 1) aria-selected=(selected)
                 aria-expanded=[(line.children > 0).then_some(!line.folded)] {
                 span.nm {
                     @if line.children > 0 && fold != 0 {
-                        a.tw href=(view.toggled(fold)) tabindex="-1" aria-hidden="true" {
+                        a.tw href=(view.toggled(fold)) aria-label=(if line.folded { "unfold" } else { "fold" }) {
                             @if line.folded { "▸" } @else { "▾" }
                         }
                     } @else { i.tw {} }
                     @match &line.subject {
-                        Subject::Session(session) => a.pk tabindex="-1" href=(view.chosen(&session.session_id)) { (name(&session.name)) },
-                        Subject::Event(row) => a.pk tabindex="-1" href=(view.chosen(&row.event_id)) { (name(&row.name)) },
-                        Subject::Missing { .. } => span.pk { @if self.running { "in progress" } @else { "parent not received" } },
+                        Subject::Session(session) => a.pk href=(view.chosen(&session.session_id)) { (name(&session.name)) },
+                        Subject::Event(row) => a.pk href=(view.chosen(&row.event_id)) { (name(&row.name)) },
+                        Subject::Missing { .. } => span.pk { @if self.recent { "in progress" } @else { "parent not received" } },
                     }
                     @if failed { em.err { "error" } }
                     @else if line.failed_below > 0 { em.err.below title="failed events below" { (line.failed_below) } }
                     @if line.folded { small { "+" (line.children) } }
-                    span.kd { (kind) }
+                    span.kd { @if id.is_some() { (kind) } }
                 }
                 span.num { @if tokens > 0 { (count(tokens)) } }
                 (self.bar(line, took))
@@ -236,6 +253,23 @@ impl<'a> Tree<'a> {
 }
 
 impl Line<'_> {
+    /// Failed itself, or hides something below that did.
+    fn is_bad(&self) -> bool {
+        let failed = match &self.subject {
+            Subject::Session(session) => session.error.is_some(),
+            Subject::Event(row) => row.failed,
+            Subject::Missing { .. } => false,
+        };
+        failed || (self.folded && self.failed_below > 0)
+    }
+
+    fn is_in(&self, hits: Option<&HashSet<i64>>) -> bool {
+        match &self.subject {
+            Subject::Event(row) => hits.is_some_and(|hits| hits.contains(&row.id)),
+            Subject::Session(_) | Subject::Missing { .. } => false,
+        }
+    }
+
     fn id(&self) -> Option<&str> {
         match &self.subject {
             Subject::Session(session) => Some(&session.session_id),
@@ -243,6 +277,13 @@ impl Line<'_> {
             Subject::Missing { .. } => None,
         }
     }
+}
+
+/// Where the lines of a kind stand, so that the script finds those that are not in the browser yet.
+fn places(kind: impl Iterator<Item = bool>) -> String {
+    let places = kind.enumerate().filter(|(_, is)| *is).take(PLACES);
+    let places: Vec<String> = places.map(|(place, _)| place.to_string()).collect();
+    places.join(" ")
 }
 
 /// The order in which events are shown, with their depth: each below its parent, siblings by their beginning. Whatever

@@ -202,7 +202,8 @@ impl<'t> Batch<'t> {
             insert_event: db.prepare_cached(
                 "INSERT INTO events (event_id, session, parent_id, span_key, kind, name, source, project,
                     started, ended, duration, tokens, cost, model, error)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15
+                 WHERE NOT EXISTS (SELECT 1 FROM events WHERE span_key = ?1)
                  ON CONFLICT DO NOTHING",
             )?,
             insert_body: db.prepare_cached(
