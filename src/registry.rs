@@ -12,7 +12,11 @@ static LIVE: Mutex<Vec<Weak<Exporter>>> = Mutex::new(Vec::new());
 pub(crate) fn add(exporter: &Arc<Exporter>) {
     let mut live = lock(&LIVE);
     live.retain(|exporter| exporter.strong_count() > 0);
-    live.push(Arc::downgrade(exporter));
+    let exporter = Arc::downgrade(exporter);
+    // An instance is noted again whenever it is reconfigured.
+    if !live.iter().any(|known| known.ptr_eq(&exporter)) {
+        live.push(exporter);
+    }
 }
 
 /// All that are alive, oldest first.
