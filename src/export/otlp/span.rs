@@ -608,7 +608,7 @@ impl<'a> Attributes<'a> {
         match value {
             serde_json::Value::Null => {}
             serde_json::Value::Bool(value) => {
-                self.insert(prefix, Cow::Owned(path), Scalar::Bool(value))
+                self.insert(prefix, Cow::Owned(path), Scalar::Bool(value));
             }
             serde_json::Value::Number(number) => {
                 let value = number

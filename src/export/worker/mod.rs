@@ -273,7 +273,7 @@ impl Worker {
                         }
                     }
                 }
-                Woken::Done(done) => self.finish(done),
+                Woken::Done(done) => self.finish(*done),
             }
         }
         self.end();
@@ -294,7 +294,7 @@ impl Worker {
         poll_fn(|cx| {
             while let Poll::Ready(Some(joined)) = tasks.poll_join_next(cx) {
                 if let Ok(done) = joined {
-                    return Poll::Ready(Woken::Done(done));
+                    return Poll::Ready(Woken::Done(Box::new(done)));
                 }
             }
             if notified.as_mut().poll(cx).is_ready() {
@@ -391,7 +391,7 @@ impl Worker {
 enum Woken {
     Notified,
     Time,
-    Done(Done),
+    Done(Box<Done>),
 }
 
 fn resource_attribute((name, value): (&'static str, resource::Value)) -> Attribute<'static> {

@@ -146,7 +146,7 @@ impl Worker {
         let transport = match self.transport(config) {
             Ok(transport) => transport,
             Err(failure) => {
-                self.fail_unsent(parcel, failure);
+                self.fail_unsent(parcel, &failure);
                 return;
             }
         };
@@ -165,7 +165,7 @@ impl Worker {
             Parcel::Letter(letter) => {
                 let transport = match self.transport(config) {
                     Ok(transport) => transport,
-                    Err(failure) => return self.fail_unsent(Parcel::Letter(letter), failure),
+                    Err(failure) => return self.fail_unsent(Parcel::Letter(letter), &failure),
                 };
                 let request = requests::update(config, &letter.update);
                 let config = Arc::clone(config);
@@ -185,7 +185,7 @@ impl Worker {
     pub(super) fn ship(&mut self, config: &Arc<Config>, shipment: Shipment) {
         let transport = match self.transport(config) {
             Ok(transport) => transport,
-            Err(failure) => return self.fail_unsent(Parcel::Shipment(shipment), failure),
+            Err(failure) => return self.fail_unsent(Parcel::Shipment(shipment), &failure),
         };
         let may_compress = self.may_compress && !shipment.uncompressed;
         let (request, compressed) =
@@ -231,7 +231,7 @@ impl Worker {
         Ok(transport)
     }
 
-    pub(super) fn fail_unsent(&mut self, parcel: Parcel, failure: Failure) {
+    pub(super) fn fail_unsent(&mut self, parcel: Parcel, failure: &Failure) {
         match parcel {
             Parcel::Shipment(shipment) => self.put_back(shipment, None, &failure.reason),
             Parcel::Letter(letter) => self.put_back_letter(letter, None, &failure.reason),
