@@ -42,7 +42,11 @@ impl Fault {
                 std::thread::spawn(move || perform(&act, stream, &silent));
             }
         });
-        Self { url: format!("http://127.0.0.1:{port}"), port, connections }
+        Self {
+            url: format!("http://127.0.0.1:{port}"),
+            port,
+            connections,
+        }
     }
 
     pub fn connections(&self) -> usize {
@@ -59,7 +63,9 @@ fn perform(act: &Act, mut stream: TcpStream, silent: &Mutex<Vec<TcpStream>>) {
             let _ = stream.read(&mut [0; 16]);
         }
         Act::Raw(bytes) | Act::RawThenSilence(bytes) => {
-            let Ok(reading) = stream.try_clone() else { return };
+            let Ok(reading) = stream.try_clone() else {
+                return;
+            };
             if super::read(&mut BufReader::new(reading)).is_some() {
                 let _ = stream.write_all(bytes);
             }

@@ -9,11 +9,11 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use honeyhive::report::Stats;
+use honeyhive::{Builder, HoneyHive};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use honeyhive::report::Stats;
-use honeyhive::{Builder, HoneyHive};
 use prost::Message as _;
 use tracing_subscriber::prelude::*;
 
@@ -54,7 +54,41 @@ pub fn assert_balanced(stats: &Stats) {
 #[track_caller]
 pub fn assert_all_exported(stats: &Stats, count: u64) {
     assert_balanced(stats);
-    assert_eq!((stats.submitted, stats.exported, stats.in_flight, stats.queue_bytes), (count, count, 0, 0), "{stats:#?}");
+    assert_eq!(
+        (
+            stats.submitted,
+            stats.exported,
+            stats.in_flight,
+            stats.queue_bytes
+        ),
+        (count, count, 0, 0),
+        "{stats:#?}"
+    );
+}
+
+/// Runs a test of this file once more, alone in a process with these variables, and tells what came of it. `None`:
+/// this is that process.
+pub fn in_process_of_its_own(
+    test: &str,
+    variables: &[(&str, &str)],
+) -> Option<std::process::Output> {
+    if std::env::var_os("TEST_IN_ITS_OWN_PROCESS").is_some() {
+        return None;
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    command
+        .env("TEST_IN_ITS_OWN_PROCESS", "1")
+        .envs(variables.iter().copied());
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    Some(output)
 }
 
 /// Waits until something is so.
@@ -78,7 +112,10 @@ pub struct Request {
 
 impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -97,7 +134,9 @@ impl Request {
             return self.body.clone();
         }
         let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(self.body.as_slice()).read_to_end(&mut plain).expect("a gzip body");
+        flate2::read::GzDecoder::new(self.body.as_slice())
+            .read_to_end(&mut plain)
+            .expect("a gzip body");
         plain
     }
 }
@@ -112,7 +151,11 @@ pub struct Reply {
 
 impl Reply {
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -198,9 +241,16 @@ impl Recorder {
     pub fn batches(&self) -> Vec<usize> {
         let spans = |request: &Request| {
             let resources = request.traces().resource_spans.into_iter();
-            resources.flat_map(|resource| resource.scope_spans).map(|scope| scope.spans.len()).sum()
+            resources
+                .flat_map(|resource| resource.scope_spans)
+                .map(|scope| scope.spans.len())
+                .sum()
         };
-        self.requests().iter().filter(|request| request.path == TRACES).map(spans).collect()
+        self.requests()
+            .iter()
+            .filter(|request| request.path == TRACES)
+            .map(spans)
+            .collect()
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -220,7 +270,11 @@ impl Recorder {
         let mut guard = state.lock().unwrap();
         while !done(&guard.requests) {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited in vain for {what}; recorded: {:#?}", guard.requests);
+            assert!(
+                !left.is_zero(),
+                "waited in vain for {what}; recorded: {:#?}",
+                guard.requests
+            );
             guard = changed.wait_timeout(guard, left).unwrap().0;
         }
         guard.requests.clone()
@@ -249,7 +303,10 @@ impl Recorder {
 
 /// An attribute of a span, as text.
 pub fn attribute(span: &Span, key: &str) -> Option<String> {
-    let mut found = span.attributes.iter().filter(|attribute| attribute.key == key);
+    let mut found = span
+        .attributes
+        .iter()
+        .filter(|attribute| attribute.key == key);
     let value = found.next()?.value.as_ref();
     assert!(found.next().is_none(), "{key} is there twice");
     Some(text(value?))
@@ -267,13 +324,19 @@ pub fn text(value: &AnyValue) -> String {
 }
 
 fn serve(stream: TcpStream, shared: &(Mutex<State>, Condvar)) {
-    let Ok(mut writer) = stream.try_clone() else { return };
+    let Ok(mut writer) = stream.try_clone() else {
+        return;
+    };
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader) {
         let reply = {
             let mut state = shared.0.lock().unwrap();
             let traces = request.path.ends_with("/traces");
-            let reply = if traces { state.traces.pop_front() } else { state.others.pop_front() };
+            let reply = if traces {
+                state.traces.pop_front()
+            } else {
+                state.others.pop_front()
+            };
             state.requests.push(request.clone());
             shared.1.notify_all();
             while state.held {
@@ -284,12 +347,18 @@ fn serve(stream: TcpStream, shared: &(Mutex<State>, Condvar)) {
             let ruled = rule.and_then(|rule| rule(&request));
             ruled.or(reply).unwrap_or_else(|| Reply::status(200))
         };
-        let mut head = format!("HTTP/1.1 {} Told\r\ncontent-length: {}\r\n", reply.status, reply.body.len());
+        let mut head = format!(
+            "HTTP/1.1 {} Told\r\ncontent-length: {}\r\n",
+            reply.status,
+            reply.body.len()
+        );
         for (name, value) in &reply.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        let sent = writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(&reply.body));
+        let sent = writer
+            .write_all(head.as_bytes())
+            .and_then(|()| writer.write_all(&reply.body));
         if sent.is_err() {
             return;
         }
@@ -305,12 +374,23 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
         headers.push((name.to_owned(), value.to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let length: usize = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
+    let length = headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length: usize = length
+        .and_then(|(_, value)| value.parse().ok())
+        .unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, headers, body })
+    Some(Request {
+        method,
+        path,
+        headers,
+        body,
+    })
 }
