@@ -33,7 +33,11 @@ fn unavailable_twice_then_delivered_once() {
         assert_eq!((flushed.sent, flushed.failed, flushed.left), (10, 0, 0));
         let requests = server.requests_to(TRACES);
         assert_eq!(requests.len(), 3);
-        assert!(requests.iter().all(|request| request.body == requests[0].body));
+        assert!(
+            requests
+                .iter()
+                .all(|request| request.body == requests[0].body)
+        );
         assert_all_exported(&honeyhive.stats(), 10);
         assert_eq!(honeyhive.stats().retried, 2);
         assert!(honeyhive.status().is_healthy(), "{}", honeyhive.status());
@@ -42,23 +46,43 @@ fn unavailable_twice_then_delivered_once() {
 
 #[test]
 fn retry_after_is_kept_even_when_somebody_flushes() {
-    for (value, hinted) in [("1", true), ("date", true), ("abc", false), ("Sun, 06 Nov 1994 08:49:37 GMT", false)] {
+    for (value, hinted) in [
+        ("1", true),
+        ("date", true),
+        ("abc", false),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", false),
+    ] {
         let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(2));
-        let value = if value == "date" { date.as_str() } else { value };
+        let value = if value == "date" {
+            date.as_str()
+        } else {
+            value
+        };
         let server = Recorder::start();
         server.answer_traces([Reply::status(429).header("retry-after", value)]);
         let honeyhive = instance(&server);
         emit(&honeyhive, 1);
         let started = Instant::now();
-        let _ = honeyhive.flush_blocking(Duration::from_millis(100)).unwrap_err();
+        let _ = honeyhive
+            .flush_blocking(Duration::from_millis(100))
+            .unwrap_err();
         // Only our own patience is cut short by somebody who waits.
         if hinted {
-            assert!(honeyhive.flush_blocking(Duration::from_millis(100)).unwrap_err().is_timeout());
+            assert!(
+                honeyhive
+                    .flush_blocking(Duration::from_millis(100))
+                    .unwrap_err()
+                    .is_timeout()
+            );
             assert_eq!(server.requests_to(TRACES).len(), 1, "{value}");
         }
         honeyhive.flush_blocking(LONG).unwrap();
         if hinted {
-            assert!(started.elapsed() >= Duration::from_millis(900), "{value}: {:?}", started.elapsed());
+            assert!(
+                started.elapsed() >= Duration::from_millis(900),
+                "{value}: {:?}",
+                started.elapsed()
+            );
         }
         assert_eq!(server.requests_to(TRACES).len(), 2, "{value}");
         assert_all_exported(&honeyhive.stats(), 1);
@@ -71,23 +95,32 @@ fn a_long_retry_after_holds_everything_back() {
     server.answer_traces([Reply::status(429).header("retry-after", "86400")]);
     let honeyhive = instance(&server);
     emit(&honeyhive, 3);
-    let error = honeyhive.flush_blocking(Duration::from_millis(200)).unwrap_err();
+    let error = honeyhive
+        .flush_blocking(Duration::from_millis(200))
+        .unwrap_err();
     assert!(error.is_timeout());
     assert_eq!(error.flush_report().unwrap().left, 3);
     emit(&honeyhive, 2);
-    let error = honeyhive.shutdown_blocking(Duration::from_millis(200)).unwrap_err();
+    let error = honeyhive
+        .shutdown_blocking(Duration::from_millis(200))
+        .unwrap_err();
     assert!(error.is_timeout(), "{error}");
     assert_eq!(server.requests_to(TRACES).len(), 1);
     let stats = honeyhive.stats();
     assert_balanced(&stats);
-    assert_eq!((stats.dropped.of(DropReason::Shutdown), stats.in_flight), (5, 0));
+    assert_eq!(
+        (stats.dropped.of(DropReason::Shutdown), stats.in_flight),
+        (5, 0)
+    );
 }
 
 #[test]
 fn what_is_refused_for_good_is_sent_once_and_counted() {
     for status in [301, 400, 404, 408, 409, 500, 501] {
         let server = Recorder::start();
-        server.answer_traces([Reply::status(status).header("location", "/elsewhere").body("no such thing")]);
+        server.answer_traces([Reply::status(status)
+            .header("location", "/elsewhere")
+            .body("no such thing")]);
         let honeyhive = instance(&server);
         emit(&honeyhive, 4);
         let error = honeyhive.flush_blocking(LONG).unwrap_err();
@@ -118,7 +151,10 @@ fn too_large_is_halved_down_to_the_one_that_is() {
     assert_eq!(report(honeyhive.flush_blocking(LONG)), (10, 1, 0));
     let stats = honeyhive.stats();
     assert_balanced(&stats);
-    assert_eq!((stats.exported, stats.dropped.of(DropReason::TooLarge)), (10, 1));
+    assert_eq!(
+        (stats.exported, stats.dropped.of(DropReason::TooLarge)),
+        (10, 1)
+    );
     assert_eq!((stats.in_flight, stats.queue_bytes), (0, 0));
 
     // A server that takes nothing at all: every event alone, each lost for that reason.
@@ -137,7 +173,10 @@ fn too_large_is_halved_down_to_the_one_that_is() {
 
 #[test]
 fn halves_carry_every_span_once() {
-    for protocol in [honeyhive::config::Protocol::HttpProtobuf, honeyhive::config::Protocol::HttpJson] {
+    for protocol in [
+        honeyhive::config::Protocol::HttpProtobuf,
+        honeyhive::config::Protocol::HttpJson,
+    ] {
         let server = Recorder::start();
         server.answer_traces([413, 413, 413].map(Reply::status));
         let honeyhive = settings(&server.url).protocol(protocol).build().unwrap();
@@ -150,13 +189,21 @@ fn halves_carry_every_span_once() {
                 let spans = request.json()["resourceSpans"][0]["scopeSpans"][0]["spans"].clone();
                 for span in spans.as_array().unwrap() {
                     let attributes = span["attributes"].as_array().unwrap();
-                    let n = attributes.iter().find(|a| a["key"] == "honeyhive_inputs.n").unwrap();
+                    let n = attributes
+                        .iter()
+                        .find(|a| a["key"] == "honeyhive_inputs.n")
+                        .unwrap();
                     seen.push(n["value"]["intValue"].as_str().unwrap().parse().unwrap());
                 }
             } else {
                 let traces = request.traces();
                 for span in &traces.resource_spans[0].scope_spans[0].spans {
-                    seen.push(attribute(span, "honeyhive_inputs.n").unwrap().parse().unwrap());
+                    seen.push(
+                        attribute(span, "honeyhive_inputs.n")
+                            .unwrap()
+                            .parse()
+                            .unwrap(),
+                    );
                 }
             }
         }
@@ -179,20 +226,33 @@ fn a_refused_key_pauses_until_there_is_another() {
         assert!(started.elapsed() < Duration::from_secs(5));
         assert!(error.is_delivery(), "{error}");
         assert_eq!(report(Err(error)), (0, 0, 6));
-        assert!(honeyhive.status().degraded.contains(&Degradation::KeyRejected { status }));
+        assert!(
+            honeyhive
+                .status()
+                .degraded
+                .contains(&Degradation::KeyRejected { status })
+        );
         // Nobody asks again, whoever flushes.
         emit(&honeyhive, 1);
         assert!(honeyhive.flush_blocking(LONG).unwrap_err().is_delivery());
         assert_eq!(server.requests_to(TRACES).len(), 1);
         assert_balanced(&honeyhive.stats());
 
-        honeyhive.reconfigure(|settings| settings.api_key("hh_another")).unwrap();
+        honeyhive
+            .reconfigure(|settings| settings.api_key("hh_another"))
+            .unwrap();
         assert_eq!(report(honeyhive.flush_blocking(LONG)), (7, 0, 0));
         let requests = server.requests();
-        let with_new = requests.iter().filter(|request| request.header("authorization") == Some("Bearer hh_another"));
+        let with_new = requests
+            .iter()
+            .filter(|request| request.header("authorization") == Some("Bearer hh_another"));
         // The session is announced under the key that is taken.
         let paths: Vec<&str> = with_new.map(|request| request.path.as_str()).collect();
-        assert_eq!(paths.iter().filter(|path| **path == SESSIONS).count(), 1, "{paths:?}");
+        assert_eq!(
+            paths.iter().filter(|path| **path == SESSIONS).count(),
+            1,
+            "{paths:?}"
+        );
         assert!(paths.iter().filter(|path| **path == TRACES).count() >= 1);
         assert_all_exported(&honeyhive.stats(), 7);
         assert!(honeyhive.status().is_healthy(), "{}", honeyhive.status());
@@ -216,8 +276,12 @@ fn a_late_refusal_of_the_old_key_is_not_held_against_the_new_one() {
     emit(&honeyhive, 1);
     std::thread::scope(|scope| {
         let flush = scope.spawn(|| honeyhive.flush_blocking(LONG));
-        server.wait("the batch", |requests| requests.iter().any(|request| request.path == TRACES));
-        honeyhive.reconfigure(|settings| settings.api_key("hh_another")).unwrap();
+        server.wait("the batch", |requests| {
+            requests.iter().any(|request| request.path == TRACES)
+        });
+        honeyhive
+            .reconfigure(|settings| settings.api_key("hh_another"))
+            .unwrap();
         answer.send(()).unwrap();
         assert_eq!(report(flush.join().unwrap()), (1, 0, 0));
     });
@@ -265,9 +329,17 @@ fn partial_success_is_counted_and_not_repeated() {
 
 #[test]
 fn odd_bodies_of_a_success_are_a_success() {
-    for body in [&b"<html><body>welcome</body></html>"[..], b"", b"{\"partialSuccess\"", &[0xFF; 300], &[0x0A, 0xFF]] {
+    for body in [
+        &b"<html><body>welcome</body></html>"[..],
+        b"",
+        b"{\"partialSuccess\"",
+        &[0xFF; 300],
+        &[0x0A, 0xFF],
+    ] {
         let server = Recorder::start();
-        server.answer_traces([Reply::status(200).header("content-type", "text/html").body(body)]);
+        server.answer_traces([Reply::status(200)
+            .header("content-type", "text/html")
+            .body(body)]);
         let honeyhive = instance(&server);
         emit(&honeyhive, 2);
         honeyhive.flush_blocking(LONG).unwrap();
@@ -278,7 +350,10 @@ fn odd_bodies_of_a_success_are_a_success() {
 #[test]
 fn bodies_are_compressed_when_told_to() {
     let server = Recorder::start();
-    let honeyhive = settings(&server.url).compression(Compression::Gzip).build().unwrap();
+    let honeyhive = settings(&server.url)
+        .compression(Compression::Gzip)
+        .build()
+        .unwrap();
     emit(&honeyhive, 50);
     honeyhive.flush_blocking(LONG).unwrap();
     let request = &server.requests_to(TRACES)[0];
@@ -297,13 +372,19 @@ fn a_server_that_does_not_understand_gzip_is_told_once() {
     for status in [400, 415] {
         let server = Recorder::start();
         server.answer_traces([Reply::status(status)]);
-        let honeyhive = settings(&server.url).compression(Compression::Gzip).build().unwrap();
+        let honeyhive = settings(&server.url)
+            .compression(Compression::Gzip)
+            .build()
+            .unwrap();
         for _ in 0..2 {
             emit(&honeyhive, 50);
             honeyhive.flush_blocking(LONG).unwrap();
         }
-        let encodings: Vec<bool> =
-            server.requests_to(TRACES).iter().map(|request| request.header("content-encoding").is_some()).collect();
+        let encodings: Vec<bool> = server
+            .requests_to(TRACES)
+            .iter()
+            .map(|request| request.header("content-encoding").is_some())
+            .collect();
         assert_eq!(encodings, [true, false, false]);
         assert_all_exported(&honeyhive.stats(), 100);
     }

@@ -24,7 +24,10 @@ fn a_server_that_comes_later_gets_everything() {
     let error = honeyhive.flush_blocking(SHORT).unwrap_err();
     assert!(error.is_timeout(), "{error}");
     assert_eq!(error.flush_report().unwrap().left, 20);
-    assert!(matches!(honeyhive.status().degraded[..], [.., Degradation::Unreachable { .. }]));
+    assert!(matches!(
+        honeyhive.status().degraded[..],
+        [.., Degradation::Unreachable { .. }]
+    ));
     assert_balanced(&honeyhive.stats());
 
     let server = Recorder::start_on(TcpListener::bind(address).unwrap());
@@ -44,7 +47,11 @@ fn deadlines_hold_against_a_server_that_says_nothing() {
     let started = Instant::now();
     let error = honeyhive.flush_blocking(SHORT).unwrap_err();
     assert!(error.is_timeout(), "{error}");
-    assert!(started.elapsed() >= SHORT && started.elapsed() < SHORT + SLACK, "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() >= SHORT && started.elapsed() < SHORT + SLACK,
+        "{:?}",
+        started.elapsed()
+    );
     assert_eq!(error.flush_report().unwrap().left, 5);
     assert_eq!(honeyhive.stats().in_flight, 5);
 
@@ -55,7 +62,10 @@ fn deadlines_hold_against_a_server_that_says_nothing() {
     assert_eq!(error.flush_report().unwrap().left, 5);
     let stats = honeyhive.stats();
     assert_balanced(&stats);
-    assert_eq!((stats.in_flight, stats.dropped.of(DropReason::Shutdown)), (0, 5));
+    assert_eq!(
+        (stats.in_flight, stats.dropped.of(DropReason::Shutdown)),
+        (0, 5)
+    );
 }
 
 #[test]
@@ -65,18 +75,31 @@ fn dropping_is_bounded_and_does_not_wait_for_the_dead() {
     emit(&honeyhive, 5);
     let started = Instant::now();
     drop(honeyhive);
-    assert!(started.elapsed() >= SHORT && started.elapsed() < SHORT + SLACK, "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() >= SHORT && started.elapsed() < SHORT + SLACK,
+        "{:?}",
+        started.elapsed()
+    );
 
     // Told not to wait.
-    let honeyhive = settings(&server.url).flush_timeout(Duration::ZERO).build().unwrap();
+    let honeyhive = settings(&server.url)
+        .flush_timeout(Duration::ZERO)
+        .build()
+        .unwrap();
     emit(&honeyhive, 5);
     let started = Instant::now();
     drop(honeyhive);
     assert!(started.elapsed() < SLACK, "{:?}", started.elapsed());
 
     // Known to be down.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let honeyhive = settings(&format!("http://{nobody}")).flush_timeout(LONG).build().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let honeyhive = settings(&format!("http://{nobody}"))
+        .flush_timeout(LONG)
+        .build()
+        .unwrap();
     emit(&honeyhive, 5);
     honeyhive.flush_blocking(SHORT).unwrap_err();
     let started = Instant::now();
@@ -127,7 +150,10 @@ fn a_body_that_breaks_off_or_never_ends_changes_nothing() {
 #[test]
 fn nonsense_instead_of_http_is_tried_again() {
     let ok = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    let server = Fault::start([Act::Raw(ok), Act::Raw(b"SSH-2.0-OpenSSH_9.6\r\n")], Act::Raw(ok));
+    let server = Fault::start(
+        [Act::Raw(ok), Act::Raw(b"SSH-2.0-OpenSSH_9.6\r\n")],
+        Act::Raw(ok),
+    );
     let honeyhive = settings(&server.url).build().unwrap();
     emit(&honeyhive, 2);
     honeyhive.flush_blocking(LONG).unwrap();
@@ -139,12 +165,17 @@ fn a_redirect_keeps_the_request_and_not_the_key() {
     for status in [307, 308] {
         let other = Recorder::start();
         let server = Recorder::start();
-        server.answer_traces([Reply::status(status).header("location", &format!("{}/v1/traces", other.url))]);
+        server.answer_traces([
+            Reply::status(status).header("location", &format!("{}/v1/traces", other.url))
+        ]);
         let honeyhive = settings(&server.url).build().unwrap();
         emit(&honeyhive, 2);
         honeyhive.flush_blocking(LONG).unwrap();
         let request = &other.requests()[0];
-        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/v1/traces"));
+        assert_eq!(
+            (request.method.as_str(), request.path.as_str()),
+            ("POST", "/v1/traces")
+        );
         assert_eq!(request.header("authorization"), None);
         assert_eq!(other.spans().len(), 2);
         assert!(!format!("{:?}", other.requests()).contains(KEY));
@@ -155,11 +186,17 @@ fn a_redirect_keeps_the_request_and_not_the_key() {
 #[test]
 fn redirects_in_a_circle_end() {
     let server = Recorder::start();
-    server.answer_by(|request| (request.path == TRACES).then(|| Reply::status(307).header("location", TRACES)));
+    server.answer_by(|request| {
+        (request.path == TRACES).then(|| Reply::status(307).header("location", TRACES))
+    });
     let honeyhive = settings(&server.url).build().unwrap();
     emit(&honeyhive, 2);
     assert!(honeyhive.flush_blocking(LONG).unwrap_err().is_delivery());
-    assert!(server.requests_to(TRACES).len() <= 4, "{}", server.requests_to(TRACES).len());
+    assert!(
+        server.requests_to(TRACES).len() <= 4,
+        "{}",
+        server.requests_to(TRACES).len()
+    );
     let stats = honeyhive.stats();
     assert_balanced(&stats);
     assert_eq!((stats.rejected, stats.in_flight), (2, 0));
@@ -170,9 +207,18 @@ fn attempts_at_a_dead_endpoint_grow_rare() {
     let server = Fault::start([], Act::Raw(b""));
     let honeyhive = settings(&server.url).build().unwrap();
     emit(&honeyhive, 2_000);
-    assert!(honeyhive.flush_blocking(Duration::from_secs(3)).unwrap_err().is_timeout());
+    assert!(
+        honeyhive
+            .flush_blocking(Duration::from_secs(3))
+            .unwrap_err()
+            .is_timeout()
+    );
     // At once, after half a second to one, after one to two more.
-    assert!((2..=9).contains(&server.connections()), "{}", server.connections());
+    assert!(
+        (2..=9).contains(&server.connections()),
+        "{}",
+        server.connections()
+    );
     assert_balanced(&honeyhive.stats());
 }
 

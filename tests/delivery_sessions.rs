@@ -23,14 +23,27 @@ fn run_in(honeyhive: &honeyhive::HoneyHive, sessions: &[Session]) {
 
 fn announced(server: &Recorder) -> Vec<String> {
     let requests = server.requests_to(SESSIONS);
-    requests.iter().map(|request| request.json()["session"]["session_id"].as_str().unwrap().to_owned()).collect()
+    requests
+        .iter()
+        .map(|request| {
+            request.json()["session"]["session_id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect()
 }
 
 #[test]
 fn every_session_is_announced_before_its_first_events_and_once() {
     let server = Recorder::start();
-    let honeyhive = settings(&server.url).max_export_batch_size(7).build().unwrap();
-    let sessions: Vec<Session> = (0..50).map(|n| Session::start(format!("session {n}"))).collect();
+    let honeyhive = settings(&server.url)
+        .max_export_batch_size(7)
+        .build()
+        .unwrap();
+    let sessions: Vec<Session> = (0..50)
+        .map(|n| Session::start(format!("session {n}")))
+        .collect();
     for _ in 0..3 {
         run_in(&honeyhive, &sessions);
         honeyhive.flush_blocking(LONG).unwrap();
@@ -43,7 +56,12 @@ fn every_session_is_announced_before_its_first_events_and_once() {
     let mut seen = Vec::new();
     for request in server.requests() {
         if request.path == SESSIONS {
-            seen.push(request.json()["session"]["session_id"].as_str().unwrap().to_owned());
+            seen.push(
+                request.json()["session"]["session_id"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+            );
             continue;
         }
         for span in &request.traces().resource_spans[0].scope_spans[0].spans {
@@ -58,13 +76,25 @@ fn every_session_is_announced_before_its_first_events_and_once() {
 #[test]
 fn the_announcement_says_what_is_known() {
     let server = Recorder::start();
-    let honeyhive = settings(&server.url).source("prod").project("atlas").session_name("mine").build().unwrap();
-    let session = Session::builder("chat").input("q", "why").metadata("k", 1).user_property("plan", "pro").start();
+    let honeyhive = settings(&server.url)
+        .source("prod")
+        .project("atlas")
+        .session_name("mine")
+        .build()
+        .unwrap();
+    let session = Session::builder("chat")
+        .input("q", "why")
+        .metadata("k", 1)
+        .user_property("plan", "pro")
+        .start();
     run_in(&honeyhive, std::slice::from_ref(&session));
     emit(&honeyhive, 1);
     honeyhive.flush_blocking(LONG).unwrap();
     let requests = server.requests_to(SESSIONS);
-    let mut bodies: Vec<_> = requests.iter().map(|request| request.json()["session"].clone()).collect();
+    let mut bodies: Vec<_> = requests
+        .iter()
+        .map(|request| request.json()["session"].clone())
+        .collect();
     bodies.sort_by_key(|body| body["session_name"].to_string());
     assert_eq!(
         bodies,
@@ -77,13 +107,23 @@ fn the_announcement_says_what_is_known() {
     );
     for request in &requests {
         assert_eq!(request.method, "POST");
-        assert_eq!(request.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
+        assert_eq!(
+            request.header("authorization"),
+            Some(format!("Bearer {KEY}").as_str())
+        );
         assert_eq!(request.header("content-type"), Some("application/json"));
         assert_eq!(request.header("accept"), Some("application/json"));
         assert_eq!(request.header("hh-client-language"), Some("rust"));
         assert_eq!(request.header("hh-client-package"), Some("honeyhive"));
-        assert_eq!(request.header("hh-client-version"), Some(env!("CARGO_PKG_VERSION")));
-        let stamp: u64 = request.header("hh-client-timestamp").unwrap().parse().unwrap();
+        assert_eq!(
+            request.header("hh-client-version"),
+            Some(env!("CARGO_PKG_VERSION"))
+        );
+        let stamp: u64 = request
+            .header("hh-client-timestamp")
+            .unwrap()
+            .parse()
+            .unwrap();
         assert!(stamp > 1_600_000_000_000_000_000);
     }
 }
@@ -108,7 +148,12 @@ fn an_announcement_that_fails_stops_no_events() {
         honeyhive.flush_blocking(LONG).unwrap();
         assert_all_exported(&honeyhive.stats(), 3);
         let own = honeyhive.session_id().to_string();
-        assert!(server.spans().iter().all(|span| attribute(span, "honeyhive.session_id").as_ref() == Some(&own)));
+        assert!(
+            server
+                .spans()
+                .iter()
+                .all(|span| attribute(span, "honeyhive.session_id").as_ref() == Some(&own))
+        );
         let local = |found: &Degradation| matches!(found, Degradation::LocalSession { .. });
         assert_eq!(honeyhive.status().degraded.iter().any(local), failed);
         // It is not asked for again.
@@ -116,14 +161,20 @@ fn an_announcement_that_fails_stops_no_events() {
         honeyhive.flush_blocking(LONG).unwrap();
         assert_eq!(announced(&server).len(), 1);
         let stats = honeyhive.stats();
-        assert_eq!((stats.sessions_started, stats.sessions_failed), if failed { (0, 1) } else { (1, 0) });
+        assert_eq!(
+            (stats.sessions_started, stats.sessions_failed),
+            if failed { (0, 1) } else { (1, 0) }
+        );
     }
 }
 
 #[test]
 fn an_announcement_that_is_never_answered_stops_no_events() {
     let collector = Recorder::start();
-    for server in [Fault::start([], Act::Silence), Fault::start([], Act::Raw(b""))] {
+    for server in [
+        Fault::start([], Act::Silence),
+        Fault::start([], Act::Raw(b"")),
+    ] {
         // Refused by nobody listening, in the second round by a connection that closes.
         let honeyhive = settings(&server.url)
             .otlp_endpoint(format!("{}/v1/traces", collector.url))
@@ -133,7 +184,11 @@ fn an_announcement_that_is_never_answered_stops_no_events() {
         emit(&honeyhive, 3);
         let started = Instant::now();
         honeyhive.flush_blocking(LONG).unwrap();
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            started.elapsed()
+        );
         assert_all_exported(&honeyhive.stats(), 3);
     }
     assert_eq!(collector.requests_to("/v1/traces").len(), 2);
@@ -145,12 +200,20 @@ fn updates_follow_the_announcement_in_order() {
     let honeyhive = settings(&server.url).build().unwrap();
     let session = honeyhive.session("chat").start();
     for n in 0..10 {
-        session.enrich(|s| s.metadata("n", n).metric("score", 0.5).input("q", "why").feedback("rating", 5));
+        session.enrich(|s| {
+            s.metadata("n", n)
+                .metric("score", 0.5)
+                .input("q", "why")
+                .feedback("rating", 5)
+        });
     }
     let flushed = honeyhive.flush_blocking(LONG).unwrap();
     assert_eq!(flushed.sent, 0);
     let requests = server.requests();
-    let paths: Vec<&str> = requests.iter().map(|request| request.path.as_str()).collect();
+    let paths: Vec<&str> = requests
+        .iter()
+        .map(|request| request.path.as_str())
+        .collect();
     assert_eq!(paths[0], SESSIONS);
     assert_eq!(paths[1..], ["/events"; 10]);
     for (n, request) in requests[1..].iter().enumerate() {
@@ -167,27 +230,49 @@ fn updates_follow_the_announcement_in_order() {
 fn updates_that_fail_stop_no_events() {
     let server = Recorder::start();
     server.answer_by(|request| (request.path == "/events").then(|| Reply::status(503)));
-    let honeyhive = settings(&server.url).flush_timeout(Duration::from_millis(50)).build().unwrap();
+    let honeyhive = settings(&server.url)
+        .flush_timeout(Duration::from_millis(50))
+        .build()
+        .unwrap();
     honeyhive.own_session().enrich(|s| s.metadata("k", 1));
-    assert!(honeyhive.flush_blocking(Duration::from_millis(200)).unwrap_err().is_timeout());
+    assert!(
+        honeyhive
+            .flush_blocking(Duration::from_millis(200))
+            .unwrap_err()
+            .is_timeout()
+    );
     emit(&honeyhive, 200);
     let sent = || server.spans().len() == 200;
     let started = Instant::now();
-    assert!(honeyhive.flush_blocking(Duration::from_millis(300)).unwrap_err().is_timeout());
+    assert!(
+        honeyhive
+            .flush_blocking(Duration::from_millis(300))
+            .unwrap_err()
+            .is_timeout()
+    );
     until("the events", sent);
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_all_exported(&honeyhive.stats(), 200);
     // Refused for good, it is lost and counted.
     server.answer_by(|request| (request.path == "/events").then(|| Reply::status(400)));
     assert_eq!(honeyhive.flush_blocking(LONG).unwrap().failed, 0);
-    assert_eq!((honeyhive.stats().updates_sent, honeyhive.stats().updates_lost), (0, 1));
+    assert_eq!(
+        (
+            honeyhive.stats().updates_sent,
+            honeyhive.stats().updates_lost
+        ),
+        (0, 1)
+    );
 }
 
 #[test]
 fn waiting_updates_are_bounded() {
     let server = Recorder::start();
     server.hold();
-    let honeyhive = settings(&server.url).flush_timeout(Duration::ZERO).build().unwrap();
+    let honeyhive = settings(&server.url)
+        .flush_timeout(Duration::ZERO)
+        .build()
+        .unwrap();
     let large = "x".repeat(500_000);
     for _ in 0..100 {
         honeyhive.own_session().enrich(|s| s.metadata("k", &large));
@@ -242,18 +327,34 @@ fn with_an_otlp_endpoint_alone_nothing_else_is_called() {
 fn the_key_made_for_ingestion_is_preferred_and_headers_do_not_replace_it() {
     let server = Recorder::start();
     let ingestion = format!("hh_ingst_{}_{}", "a1".repeat(12), "b2".repeat(32));
-    let with_own = settings(&server.url).header("authorization", "Bearer other").build();
+    let with_own = settings(&server.url)
+        .header("authorization", "Bearer other")
+        .build();
     assert!(with_own.unwrap_err().is_config());
-    let honeyhive =
-        settings(&server.url).ingestion_api_key(&ingestion).header("X-Team", "blue").source("prod").build().unwrap();
+    let honeyhive = settings(&server.url)
+        .ingestion_api_key(&ingestion)
+        .header("X-Team", "blue")
+        .source("prod")
+        .build()
+        .unwrap();
     emit(&honeyhive, 1);
     honeyhive.flush_blocking(LONG).unwrap();
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
     for request in &requests {
-        assert_eq!(request.header("authorization"), Some(format!("Bearer {ingestion}").as_str()));
+        assert_eq!(
+            request.header("authorization"),
+            Some(format!("Bearer {ingestion}").as_str())
+        );
         assert_eq!(request.header("x-team"), Some("blue"));
-        assert_eq!(request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")).count(), 1);
+        assert_eq!(
+            request
+                .headers
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+                .count(),
+            1
+        );
     }
 }
 
@@ -264,10 +365,14 @@ fn another_server_hears_of_the_sessions_too() {
     let honeyhive = settings(&first.url).build().unwrap();
     emit(&honeyhive, 1);
     honeyhive.flush_blocking(LONG).unwrap();
-    honeyhive.reconfigure(|settings| settings.server_url(&second.url)).unwrap();
+    honeyhive
+        .reconfigure(|settings| settings.server_url(&second.url))
+        .unwrap();
     emit(&honeyhive, 1);
     honeyhive.flush_blocking(LONG).unwrap();
-    honeyhive.reconfigure(|settings| settings.source("prod")).unwrap();
+    honeyhive
+        .reconfigure(|settings| settings.source("prod"))
+        .unwrap();
     emit(&honeyhive, 1);
     honeyhive.flush_blocking(LONG).unwrap();
     assert_eq!((announced(&first).len(), announced(&second).len()), (1, 1));
