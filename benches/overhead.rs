@@ -67,12 +67,18 @@ fn table(rounds: usize) {
                 };
                 let sent = Some(sent).filter(|sent| *sent >= 0.0);
                 let list = measured.entry((workload, contender)).or_default();
-                list.push(Measured { thread, total, sent });
+                list.push(Measured {
+                    thread,
+                    total,
+                    sent,
+                });
             }
         }
     }
     let _ = sink.kill();
-    println!("CPU time a span, median of {rounds} runs; in brackets the multiple of the bare registry");
+    println!(
+        "CPU time a span, median of {rounds} runs; in brackets the multiple of the bare registry"
+    );
     println!(
         "{:<24}{}",
         "",
@@ -177,7 +183,12 @@ fn run(contender: &str, workload: &str, url: &str) {
     } else {
         (arrived(url) - before) as f64 / spans
     };
-    println!("{} {} {}", thread as f64 / spans, total as f64 / spans, delivered);
+    println!(
+        "{} {} {}",
+        thread as f64 / spans,
+        total as f64 / spans,
+        delivered
+    );
 }
 
 fn opentelemetry(url: &str) -> Box<dyn Fn()> {
@@ -311,7 +322,9 @@ fn start_sink() -> (Child, String) {
         .expect("a sink");
     let mut url = String::new();
     let output = child.stdout.take().expect("its output");
-    BufReader::new(output).read_line(&mut url).expect("an address");
+    BufReader::new(output)
+        .read_line(&mut url)
+        .expect("an address");
     (child, url.trim().to_owned())
 }
 
@@ -378,7 +391,10 @@ fn sink() {
                 } else {
                     String::new()
                 };
-                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}",
+                    text.len()
+                );
                 // A question about the count ends with its answer.
                 if writer.write_all(answer.as_bytes()).is_err() || !text.is_empty() {
                     return;

@@ -317,7 +317,9 @@ impl Drop for HoneyHive {
                 .load()
                 .flush_timeout
                 .unwrap_or(exporter.strategy().flush_timeout);
-            if let Err(error) = exporter.begin_flush(timeout).wait_blocking() {
+            if !timeout.is_zero()
+                && let Err(error) = exporter.begin_flush(timeout).wait_blocking()
+            {
                 exporter.log().warn(&error.to_string());
             }
         }

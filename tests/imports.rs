@@ -21,7 +21,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("registry", &["export"]),
     (
         "lifecycle",
-        &["config", "environment", "resource", "layer", "export", "registry"],
+        &[
+            "config",
+            "environment",
+            "resource",
+            "layer",
+            "export",
+            "registry",
+        ],
     ),
     (
         "enrich",
@@ -29,7 +36,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "session",
-        &["layer", "lifecycle", "registry", "event", "context", "enrich"],
+        &[
+            "layer",
+            "lifecycle",
+            "registry",
+            "event",
+            "context",
+            "enrich",
+        ],
     ),
     ("server", &["event", "export"]),
     ("cli", &["server", "config"]),
@@ -60,8 +74,14 @@ fn imports_go_one_way() {
         };
         let text = fs::read_to_string(&file).expect("a source file");
         // Tests at the end of a file, and doc comments, may use whatever the public surface has.
-        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        let text = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        for line in text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+        {
             for used in line.split("crate::").skip(1) {
                 for imported in names(used) {
                     let known = MAY_IMPORT.iter().any(|(name, _)| *name == imported);
@@ -75,8 +95,15 @@ fn imports_go_one_way() {
             }
         }
     }
-    assert!(breaches.is_empty(), "forbidden imports:\n{}", breaches.join("\n"));
-    let named: BTreeSet<String> = MAY_IMPORT.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert!(
+        breaches.is_empty(),
+        "forbidden imports:\n{}",
+        breaches.join("\n")
+    );
+    let named: BTreeSet<String> = MAY_IMPORT
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     assert_eq!(modules, named, "the table names modules that are not there");
 }
 

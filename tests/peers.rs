@@ -91,7 +91,9 @@ fn hostile(prompt: &str) -> &'static str {
             "chat_history",
             serde_json::json!([{ "role": "user", "content": prompt }]),
         )
-        .outputs(serde_json::json!({ "role": "assistant", "content": "<img src=x onerror=alert(1)>" }))
+        .outputs(
+            serde_json::json!({ "role": "assistant", "content": "<img src=x onerror=alert(1)>" }),
+        )
     });
     "done"
 }
@@ -147,5 +149,8 @@ fn browse(url: &str, size: &str) -> (String, String) {
         .filter(|line| line.contains("CONSOLE"))
         .collect::<Vec<_>>()
         .join("\n");
-    (String::from_utf8_lossy(&output.stdout).into_owned(), console)
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        console,
+    )
 }

@@ -370,8 +370,7 @@ fn create_private(path: &Path) -> Result<(), Error> {
 /// Keeps everything that this thread logs from the program's subscriber.
 fn quietly() {
     thread_local! {
-        static QUIET: tracing::subscriber::DefaultGuard =
-            tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
+        static QUIET: tracing::dispatcher::DefaultGuard = crate::log::quiet();
     }
     QUIET.with(|_| ());
 }
