@@ -39,6 +39,7 @@ const STEPS: &[&str] = &["
         user_properties TEXT NOT NULL DEFAULT '{}'
     ) STRICT;
     CREATE INDEX sessions_started ON sessions (started);
+    CREATE INDEX sessions_source ON sessions (source);
 
     CREATE TABLE events (
         id          INTEGER PRIMARY KEY,
