@@ -86,14 +86,15 @@ const ERROR: u8 = 10;
 const MAX_NAME: usize = 1024;
 
 /// Appends a value that needs no user code. Text over `limit` bytes is cut; the answer says whether it was.
+#[inline]
 pub(crate) fn put(bytes: &mut Vec<u8>, key: Key<'_>, value: Value<'_>, limit: usize) -> bool {
     match value {
         Value::Bool(value) => put_head(bytes, key, if value { TRUE } else { FALSE }),
-        Value::I64(value) => put_fixed(bytes, key, I64, &value.to_le_bytes()),
-        Value::U64(value) => put_fixed(bytes, key, U64, &value.to_le_bytes()),
-        Value::F64(value) => put_fixed(bytes, key, F64, &value.to_le_bytes()),
-        Value::I128(value) => put_fixed(bytes, key, I128, &value.to_le_bytes()),
-        Value::U128(value) => put_fixed(bytes, key, U128, &value.to_le_bytes()),
+        Value::I64(value) => put_fixed(bytes, key, I64, value.to_le_bytes()),
+        Value::U64(value) => put_fixed(bytes, key, U64, value.to_le_bytes()),
+        Value::F64(value) => put_fixed(bytes, key, F64, value.to_le_bytes()),
+        Value::I128(value) => put_fixed(bytes, key, I128, value.to_le_bytes()),
+        Value::U128(value) => put_fixed(bytes, key, U128, value.to_le_bytes()),
         Value::Str(text) => return put_text(bytes, key, STR, text, limit),
         Value::Debug(text) => return put_text(bytes, key, DEBUG, text, limit),
         Value::Json(text) => return put_text(bytes, key, JSON, text, limit),
@@ -170,12 +171,23 @@ fn put_head(bytes: &mut Vec<u8>, key: Key<'_>, kind: u8) {
     }
 }
 
-fn put_fixed(bytes: &mut Vec<u8>, key: Key<'_>, kind: u8, value: &[u8]) {
+fn put_fixed<const N: usize>(bytes: &mut Vec<u8>, key: Key<'_>, kind: u8, value: [u8; N]) {
+    // Callsite fields are what the hot path writes: one reservation, no growth in between.
+    bytes.reserve(2 + N);
     put_head(bytes, key, kind);
-    bytes.extend_from_slice(value);
+    bytes.extend_from_slice(&value);
 }
 
 fn put_text(bytes: &mut Vec<u8>, key: Key<'_>, kind: u8, text: &str, limit: usize) -> bool {
+    if let Key::Field(index) = key
+        && text.len() <= limit
+    {
+        let [a, b, c, d] = len32(text.len()).to_le_bytes();
+        bytes.reserve(6 + text.len());
+        bytes.extend_from_slice(&[kind, index, a, b, c, d]);
+        bytes.extend_from_slice(text.as_bytes());
+        return false;
+    }
     put_head(bytes, key, kind);
     put_tail(bytes, text, limit)
 }

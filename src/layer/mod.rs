@@ -24,6 +24,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::Config;
+use crate::event::fields::Limits;
 use crate::event::{Head, SpanRecord};
 use crate::export::Exporter;
 use crate::id::{self, SessionId};
@@ -147,8 +148,13 @@ impl Shared {
 }
 
 impl Recorder {
-    fn on_new_span<S>(&self, attributes: &Attributes<'_>, id: &Id, cx: &Context<'_, S>)
-    where
+    fn on_new_span<S>(
+        &self,
+        attributes: &Attributes<'_>,
+        id: &Id,
+        cx: &Context<'_, S>,
+        limits: Limits,
+    ) where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         if visit::is_formatting() {
@@ -176,7 +182,6 @@ impl Recorder {
             events: 0,
             lost_events: 0,
         });
-        let limits = self.shared.capture.load().limits;
         let mut visitor = Visitor::new(&mut record.fields, limits.attribute);
         attributes.record(&mut visitor);
         let (cut, session) = (visitor.cut, visitor.session);
@@ -413,14 +418,10 @@ where
             self.recorder.notice_unready();
             return;
         }
-        if self
-            .recorder
-            .shared
-            .capture
-            .load()
-            .wants(attributes.metadata())
-        {
-            self.recorder.on_new_span(attributes, id, &cx);
+        let capture = self.recorder.shared.capture.load();
+        if capture.wants(attributes.metadata()) {
+            self.recorder
+                .on_new_span(attributes, id, &cx, capture.limits);
         }
         self.gate.on_new_span(attributes, id, cx);
     }
