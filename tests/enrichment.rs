@@ -152,7 +152,7 @@ fn the_last_write_wins_whatever_it_is() {
         enrich(|e| {
             e.event_type(EventType::Model)
                 .event_name("first")
-                .event_name("second")
+                .event_name("span")
         });
     });
     assert_are(
@@ -162,6 +162,32 @@ fn the_last_write_wins_whatever_it_is() {
             ("metadata.usage.in", "3"),
             ("event_type", "model"),
             ("event_name", "span"),
+        ],
+    );
+}
+
+#[test]
+fn whole_buckets_add_up_entry_by_entry() {
+    let found = attributes_after(|| {
+        enrich(|e| {
+            e.outputs(serde_json::json!({ "role": "assistant", "content": "half", "none": null }))
+        });
+        enrich(|e| {
+            e.outputs(serde_json::json!({ "content": "whole", "tool_calls": [{ "id": 1 }] }))
+        });
+        enrich(|e| {
+            e.metadata("one", 1)
+                .metadata_all(serde_json::json!({ "two": { "deep": 2 } }))
+        });
+    });
+    assert_are(
+        &found,
+        &[
+            ("outputs.role", "assistant"),
+            ("outputs.content", "whole"),
+            ("outputs.tool_calls", r#"[{"id":1}]"#),
+            ("metadata.one", "1"),
+            ("metadata.two.deep", "2"),
         ],
     );
 }

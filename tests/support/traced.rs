@@ -88,3 +88,16 @@ pub fn under(span: &Span, prefix: &str) -> Vec<(String, String)> {
 pub fn is_child(child: &Span, parent: &Span) -> bool {
     child.parent_span_id == parent.span_id && child.trace_id == parent.trace_id
 }
+
+/// The one span that `make` makes.
+pub fn span_of_with(settings: fn(Builder) -> Builder, make: impl FnOnce()) -> Span {
+    let traced = Traced::with(settings);
+    traced.run(make);
+    let mut spans = traced.spans();
+    assert_eq!(spans.len(), 1);
+    spans.remove(0)
+}
+
+pub fn span_of(make: impl FnOnce()) -> Span {
+    span_of_with(|builder| builder, make)
+}

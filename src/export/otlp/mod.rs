@@ -134,6 +134,7 @@ pub(crate) struct BatchBuilder {
 }
 
 impl BatchBuilder {
+    /// Adds a span; how many attributes it had too many.
     pub(crate) fn push(
         &mut self,
         head: &Head,
@@ -141,7 +142,7 @@ impl BatchBuilder {
         callsites: &[&'static Metadata<'static>],
         anchor: Anchor,
         settings: &Settings,
-    ) {
+    ) -> u32 {
         let span = span::assemble(head, fields, callsites, anchor, settings);
         match self.protocol {
             Protocol::HttpProtobuf => protobuf::put_span(&mut self.out, &span),
@@ -155,6 +156,7 @@ impl BatchBuilder {
         if self.sessions.last() != Some(&head.session) && !self.sessions.contains(&head.session) {
             self.sessions.push(head.session);
         }
+        span.dropped_attributes.saturating_sub(head.lost_fields)
     }
 
     fn push_encoded(&mut self, span: &[u8]) {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::clock::Anchor;
 use crate::event::fields::{self, Entry, EventEntry, Key, Reader, Value};
-use crate::event::semconv::{self, name};
+use crate::event::semconv::{self, Identity, identity, name};
 use crate::event::{EventType, Head};
 use crate::id::{EventId, SessionId};
 
@@ -116,12 +116,14 @@ pub(crate) fn assemble<'a>(
         .map(|field| field.name())
         .collect();
     let mut reading = Reading::new(settings.max_attributes);
-    let last = LastWrites::of(bytes, &names);
+    let writes = Writes::of(bytes, &names);
     for (position, entry) in Reader::new(bytes).enumerate() {
         match entry {
             Entry::Field(key, value) => {
                 let key = key_name(key, &names);
-                if last.is(key, position) {
+                let (first, last) = writes.of_field(key, position);
+                if last == position {
+                    reading.attributes.rank = first;
                     reading.field(key, value);
                 }
             }
@@ -142,12 +144,13 @@ fn key_name<'a>(key: Key<'a>, names: &[&'static str]) -> &'a str {
     }
 }
 
-/// Where each field was written last: a container takes the place of the one before, and is taken apart only once.
-struct LastWrites<'a>(Option<HashMap<&'a str, usize>>);
+/// Where each field was written first and last. Only the last write is read, so a container takes the place of the one
+/// before; the first one says which fields go when there are too many, so a field that is written again and again is not
+/// the one that does. Nothing, where no field was written twice.
+struct Writes<'a>(Option<HashMap<Identity<'a>, (usize, usize)>>);
 
-impl<'a> LastWrites<'a> {
+impl<'a> Writes<'a> {
     fn of(bytes: &'a [u8], names: &[&'static str]) -> Self {
-        let mut positions = HashMap::new();
         let mut again = false;
         // The fields of the callsite, each written once, are the ordinary case.
         let mut seen = 0_u64;
@@ -164,19 +167,24 @@ impl<'a> LastWrites<'a> {
         if !again {
             return Self(None);
         }
+        let mut positions = HashMap::new();
         for (position, entry) in Reader::new(bytes).enumerate() {
             if let Entry::Field(key, _) = entry {
-                positions.insert(key_name(key, names), position);
+                let (_, last) = positions
+                    .entry(identity(key_name(key, names)))
+                    .or_insert((position, position));
+                *last = position;
             }
         }
         Self(Some(positions))
     }
 
-    fn is(&self, key: &str, position: usize) -> bool {
-        match &self.0 {
-            Some(positions) => positions.get(key) == Some(&position),
-            None => true,
-        }
+    fn of_field(&self, key: &str, position: usize) -> (usize, usize) {
+        let known = self
+            .0
+            .as_ref()
+            .and_then(|positions| positions.get(&identity(key)));
+        known.copied().unwrap_or((position, position))
     }
 }
 
@@ -365,6 +373,12 @@ impl<'a> Reading<'a> {
         let end = anchor.unix_nanos(head.end.max(head.start));
         let event_type = self.event_type(settings);
         let error = self.error(head);
+        self.attributes.trim();
+        let incomplete = error.is_none()
+            && event_type.0 == EventType::Model.as_str()
+            && !self.attributes.list.iter().any(|attribute| {
+                attribute.prefix == name::OUTPUTS || semconv::is_answer(&attribute.name)
+            });
         let explicit_name = self.name.take().or_else(|| self.otel_name.take());
         let span_name = match &explicit_name {
             Some(name) => name.clone(),
@@ -437,6 +451,14 @@ impl<'a> Reading<'a> {
             attributes.push(Attribute::new(
                 name::METADATA,
                 "unfinished",
+                Scalar::Bool(true),
+            ));
+        }
+        if incomplete {
+            // A call that was cancelled, or failed and did not say so, is no success without an answer.
+            attributes.push(Attribute::new(
+                name::METADATA,
+                "incomplete",
                 Scalar::Bool(true),
             ));
         }
@@ -561,6 +583,10 @@ fn prefix_of(namespace: &str) -> &'static str {
 /// Attributes by key, the last write of each.
 struct Attributes<'a> {
     list: Vec<Attribute<'a>>,
+    /// For each, when it was first written.
+    ranks: Vec<usize>,
+    /// When what is being put was first written.
+    rank: usize,
     /// Made when the list is too long to be searched.
     index: HashMap<(&'static str, String), usize>,
     max: usize,
@@ -574,10 +600,29 @@ impl<'a> Attributes<'a> {
     fn new(max: usize) -> Self {
         Self {
             list: Vec::with_capacity(8),
+            ranks: Vec::with_capacity(8),
+            rank: 0,
             index: HashMap::new(),
             max,
             dropped: 0,
         }
+    }
+
+    /// Lets go of those that were first written last, where there are too many.
+    fn trim(&mut self) {
+        let surplus = self.list.len().saturating_sub(self.max);
+        if surplus == 0 {
+            return;
+        }
+        let mut order: Vec<(usize, usize)> = self.ranks.iter().copied().zip(0..).collect();
+        order.sort_unstable();
+        let Some(&bound) = order.get(self.max) else {
+            return;
+        };
+        let mut ranked = self.ranks.iter().copied().zip(0..);
+        self.list
+            .retain(|_| ranked.next().is_some_and(|rank| rank < bound));
+        self.dropped = u32::try_from(surplus).unwrap_or(u32::MAX);
     }
 
     fn get(&self, key: &str) -> Option<&Scalar<'a>> {
@@ -703,10 +748,7 @@ impl<'a> Attributes<'a> {
             known.value = value;
             return;
         }
-        if self.list.len() >= self.max {
-            self.dropped = self.dropped.saturating_add(1);
-            return;
-        }
+        self.ranks.push(self.rank);
         self.list.push(Attribute {
             prefix,
             name,
