@@ -56,6 +56,14 @@ impl Error {
         Self::new(Kind::Config, message)
     }
 
+    /// A file, a socket or a database that cannot be used: `message` names it and says what to do.
+    #[cfg(feature = "server")]
+    #[cold]
+    pub(crate) fn io(message: impl Into<String>) -> Self {
+        Self::new(Kind::Io, message)
+    }
+
+    #[cfg(feature = "server")]
     #[must_use]
     pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.inner.source = Some(source.into());

@@ -1,4 +1,60 @@
-//! Placeholder front page.
+//! Tracing for LLM applications: `#[instrument]` spans become [HoneyHive](https://honeyhive.ai) sessions and events.
+//!
+//! Add one layer to your `tracing` registry and keep writing `#[instrument]`:
+//!
+//! ```no_run
+//! use honeyhive::{HoneyHive, Session};
+//! use tracing::instrument;
+//! use tracing_subscriber::prelude::*;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let honeyhive = HoneyHive::from_env()?; // HH_API_KEY, or HH_API_URL of a local server
+//!     tracing_subscriber::registry()
+//!         .with(tracing_subscriber::fmt::layer())
+//!         .with(honeyhive.layer())
+//!         .init();
+//!
+//!     Session::start("support-chat").scope(ask("What does flush return?")).await?;
+//!     Ok(()) // dropping `honeyhive` sends what is queued
+//! }
+//!
+//! #[instrument(ret, err, fields(honeyhive.event_type = "model", gen_ai.request.model = "gpt-4o"))]
+//! async fn ask(question: &str) -> Result<String, std::io::Error> {
+//!     let answer = format!("It depends on {question}");
+//!     honeyhive::enrich(|e| e.metric("words", answer.split(' ').count()));
+//!     Ok(answer)
+//! }
+//! ```
+//!
+//! * Arguments become inputs, `ret` the output, `err` the error; `gen_ai.*` and other conventions are understood: see
+//!   [`docs::fields`].
+//! * [`enrich`] and [`SpanExt`] add anything that is `Serialize` to a span: outputs, config, metadata, metrics, feedback.
+//! * [`Session`] says which events belong together, across tasks and threads: see [`docs::sessions`].
+//! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
+//!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
+//! * [`Builder`] sets what the environment does not: see [`config`].
+//!
+//! # What it promises
+//!
+//! An instrumented thread never waits for the network, never panics for our sake, and never allocates without bound.
+//! Export runs on one thread of its own, which is started by the first closed span. Every event that is lost is counted
+//! with a reason in [`HoneyHive::stats`]. Without a key and a server address the layer is inert: one warning, no thread,
+//! nothing sent. API keys appear in no `Debug`, message or log.
+//!
+//! # Without an account
+//!
+//! The feature `server` has a local server that takes the platform's place: in-process as `server::Server`, or as the
+//! command `hh dev` (feature `cli`). Set `HH_API_URL` to its address, and no key is needed.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `rustls` | ✔ | `https://` endpoints, by rustls with the platform's certificates |
+//! | `server` | | the local server: SQLite, web pages |
+//! | `cli` | | the command `hh`, and the server with it |
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 #![cfg_attr(
@@ -31,6 +87,9 @@ mod resource;
 pub mod session;
 mod sync;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 #[cfg(feature = "server")]
 pub mod server;
 
@@ -38,6 +97,19 @@ pub mod report {
     //! What an instance says of itself: statistics, the outcome of a flush, what is amiss.
 
     pub use crate::export::report::{Degradation, DropReason, Dropped, FlushReport, Stats, Status};
+}
+
+pub mod docs {
+    //! Longer explanations.
+
+    #[doc = include_str!("docs/fields.md")]
+    pub mod fields {}
+
+    #[doc = include_str!("docs/sessions.md")]
+    pub mod sessions {}
+
+    #[doc = include_str!("docs/design.md")]
+    pub mod design {}
 }
 
 pub use config::Builder;

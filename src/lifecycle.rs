@@ -2,8 +2,8 @@
 //! and sessions add their own methods where they live.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tracing::Subscriber;
@@ -18,6 +18,7 @@ use crate::export::{Exporter, Pending};
 use crate::id::SessionId;
 use crate::layer::{HoneyHiveLayer, Shared};
 use crate::registry;
+use crate::sync::lock;
 
 /// An instance of the SDK: the owner of its layers' spans, its session and its export thread.
 ///
@@ -37,6 +38,8 @@ pub struct HoneyHive {
     shared: Arc<Shared>,
     config: Arc<Live<Config>>,
     closed: Arc<AtomicBool>,
+    /// Held while the configuration is changed, so that no change is lost.
+    changing: Mutex<()>,
 }
 
 /// What spans that are still open at shutdown are waited for.
@@ -102,6 +105,7 @@ impl HoneyHive {
             shared,
             config,
             closed: Arc::new(AtomicBool::new(false)),
+            changing: Mutex::new(()),
         }
     }
 
@@ -155,6 +159,7 @@ impl HoneyHive {
     ///
     /// As [`Builder::build`]; the instance then goes on as it was.
     pub fn reconfigure(&self, change: impl FnOnce(Builder) -> Builder) -> Result<(), Error> {
+        let _changing = lock(&self.changing);
         let config = self.config.load().reconfigured(change)?;
         let enabled = is_enabled(&config) && !self.closed.load(Ordering::Acquire);
         for warning in &config.warnings {
@@ -164,7 +169,7 @@ impl HoneyHive {
             registry::add(&self.shared.exporter);
         }
         self.shared.set(&config, enabled);
-        let _ = self.config.store(config);
+        self.config.store(config);
         self.shared.exporter.configured();
         Ok(())
     }
@@ -312,7 +317,9 @@ impl Drop for HoneyHive {
                 .load()
                 .flush_timeout
                 .unwrap_or(exporter.strategy().flush_timeout);
-            if let Err(error) = exporter.begin_flush(timeout).wait_blocking() {
+            if !timeout.is_zero()
+                && let Err(error) = exporter.begin_flush(timeout).wait_blocking()
+            {
                 exporter.log().warn(&error.to_string());
             }
         }

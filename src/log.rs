@@ -5,9 +5,11 @@
 //! to yet, such as one made before the subscriber is installed, goes to standard error: it would be lost otherwise.
 
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use tracing::dispatcher::{self, WeakDispatch};
+use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, debug, warn};
 
 use crate::sync::lock;
@@ -42,13 +44,13 @@ impl Log {
         let dispatch = lock(&self.dispatch)
             .as_ref()
             .and_then(WeakDispatch::upgrade);
-        match dispatch {
+        guarded(|| match dispatch {
             Some(dispatch) => {
-                dispatcher::with_default(&dispatch, || warn!(target: "honeyhive", "{message}"))
+                dispatcher::with_default(&dispatch, || warn!(target: "honeyhive", "{message}"));
             }
-            None if dispatcher::has_been_set() => warn!(target: "honeyhive", "{message}"),
+            None if is_heard() => warn!(target: "honeyhive", "{message}"),
             None => cry(message),
-        }
+        });
     }
 
     /// A decision or a request, spoken of when the instance is verbose.
@@ -60,16 +62,33 @@ impl Log {
             .as_ref()
             .and_then(WeakDispatch::upgrade);
         let message = message();
-        match dispatch {
+        guarded(|| match dispatch {
             Some(dispatch) => {
-                dispatcher::with_default(&dispatch, || debug!(target: "honeyhive", "{message}"))
+                dispatcher::with_default(&dispatch, || debug!(target: "honeyhive", "{message}"));
             }
             None => debug!(target: "honeyhive", "{message}"),
-        }
+        });
     }
 }
 
 /// Something the user should know, said where no subscriber listens: before there is one, or inside of it.
 pub(crate) fn cry(message: &str) {
     let _ = writeln!(std::io::stderr(), "honeyhive: {message}");
+}
+
+/// Whether this thread has a subscriber; the worker, for one, has none of its own.
+fn is_heard() -> bool {
+    dispatcher::has_been_set() && dispatcher::get_default(|current| !current.is::<NoSubscriber>())
+}
+
+/// A subscriber that panics must not end the worker.
+fn guarded(speak: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(speak));
+}
+
+/// No subscriber on this thread while the guard lives: for threads whose libraries would otherwise record into the
+/// program's own. One of `NoSubscriber`'s own would be asked about every callsite of the process and, as it names no
+/// level, switch all of them on.
+pub(crate) fn quiet() -> dispatcher::DefaultGuard {
+    dispatcher::set_default(&Dispatch::none())
 }

@@ -11,12 +11,11 @@ static LIVE: Mutex<Vec<Weak<Exporter>>> = Mutex::new(Vec::new());
 /// Notes an instance.
 pub(crate) fn add(exporter: &Arc<Exporter>) {
     let mut live = lock(&LIVE);
-    live.retain(|known| known.strong_count() > 0);
-    if live
-        .iter()
-        .all(|known| known.as_ptr() != Arc::as_ptr(exporter))
-    {
-        live.push(Arc::downgrade(exporter));
+    live.retain(|exporter| exporter.strong_count() > 0);
+    let exporter = Arc::downgrade(exporter);
+    // An instance is noted again whenever it is reconfigured.
+    if !live.iter().any(|known| known.ptr_eq(&exporter)) {
+        live.push(exporter);
     }
 }
 

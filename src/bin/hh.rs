@@ -1,1 +1,5 @@
-fn main() {}
+//! The command `hh`.
+
+fn main() -> std::process::ExitCode {
+    honeyhive::cli::run()
+}

@@ -250,7 +250,6 @@ fn value(text: &str) -> Option<(String, &str)> {
 
 /// A value of a `honeyhive.toml` that has the wrong type for its field.
 pub(crate) struct WrongType {
-    pub(crate) field: Field,
     pub(crate) found: &'static str,
 }
 
@@ -289,7 +288,7 @@ pub(crate) fn settings(path: &Path, content: &str) -> Result<Settings, Error> {
 
 fn typed(field: Field, value: toml::Value) -> Result<Value, WrongType> {
     let kind = field.row().map_or(Kind::Text, |row| row.kind);
-    let wrong = |found| WrongType { field, found };
+    let wrong = |found| WrongType { found };
     Ok(match (kind, value) {
         (_, toml::Value::String(text)) => Value::Text(text),
         (Kind::Flag, toml::Value::Boolean(flag)) => Value::Flag(flag),

@@ -5,6 +5,10 @@ pub(crate) mod name {
     pub(crate) const SESSION_ID: &str = "honeyhive.session_id";
     pub(crate) const PROJECT: &str = "honeyhive.project";
     pub(crate) const SOURCE: &str = "honeyhive.source";
+    /// The second spelling of the three above.
+    pub(crate) const ASSOCIATED_SESSION_ID: &str = "traceloop.association.properties.session_id";
+    pub(crate) const ASSOCIATED_PROJECT: &str = "traceloop.association.properties.project";
+    pub(crate) const ASSOCIATED_SOURCE: &str = "traceloop.association.properties.source";
 
     pub(crate) const EVENT_TYPE: &str = "honeyhive_event_type";
     pub(crate) const EVENT_NAME: &str = "honeyhive_event_name";
@@ -331,7 +335,8 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_answers_wins() {
-        let cases: &[(&[(&str, &str)], Option<&str>)] = &[
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>);
+        let cases: &[Case<'_>] = &[
             (&[], None),
             (
                 &[

@@ -48,6 +48,7 @@ struct Shared {
     /// The instance's own session.
     session: SessionId,
     inbox: Mutex<VecDeque<Command>>,
+    updates: Waiting,
     notify: Notify,
     counters: Counters,
     log: Log,
@@ -61,11 +62,14 @@ struct Shared {
 /// States of the worker.
 const ASLEEP: u8 = 0;
 const RUNNING: u8 = 1;
+/// It was shut down.
 const ENDED: u8 = 2;
+/// It panicked, or could not be started.
+const FAILED: u8 = 3;
 
 #[derive(Debug)]
 enum Command {
-    /// The configuration has changed: what was waiting for the old one need not wait.
+    /// The configuration has changed.
     Configured,
     Flush(Arc<Pending<Result<FlushReport, Error>>>),
     Update(Update),
@@ -78,10 +82,21 @@ enum Command {
 struct Update {
     session: SessionId,
     body: Map<String, Value>,
+    /// What it counts for in [`Waiting`].
+    bytes: u64,
+}
+
+/// Updates of sessions that wait or are on their way.
+#[derive(Debug, Default)]
+struct Waiting {
+    count: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// Updates of sessions beyond this many are lost, and counted.
-const MAX_UPDATES: usize = 10_000;
+const MAX_UPDATES: u64 = 10_000;
+/// Likewise beyond this many bytes.
+const MAX_UPDATE_BYTES: u64 = 16 * 1024 * 1024;
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -114,6 +129,53 @@ impl Counters {
     }
 }
 
+impl Waiting {
+    fn release(&self, bytes: u64) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+impl Shared {
+    /// Nobody works here any more: counts whatever is left as lost, and tells those who wait. May be called by several
+    /// threads at once, and again whenever something came in late.
+    fn abandon(&self, reason: DropReason) -> u64 {
+        let lost = self.queue.forfeit() as u64;
+        self.counters.drop(reason, lost);
+        let commands = std::mem::take(&mut *lock(&self.inbox));
+        let updates = self.updates.count.swap(0, Ordering::AcqRel);
+        self.counters
+            .updates_lost
+            .fetch_add(updates, Ordering::Relaxed);
+        for command in commands {
+            if let Command::Flush(pending) | Command::Stop(_, Some(pending)) = command {
+                pending.settle(if reason == DropReason::WorkerFailed {
+                    Err(failed())
+                } else {
+                    Ok(FlushReport::default())
+                });
+            }
+        }
+        lost
+    }
+
+    /// After something was handed over: the worker may have ended in between, and would never see it.
+    fn check(&self) {
+        match self.worker.load(Ordering::Acquire) {
+            ENDED => self.abandon(DropReason::Shutdown),
+            FAILED => self.abandon(DropReason::WorkerFailed),
+            _ => 0,
+        };
+    }
+}
+
+fn failed() -> Error {
+    Error::new(
+        Kind::Delivery,
+        "the export thread failed: events are lost (see HoneyHive::stats)",
+    )
+}
+
 impl Exporter {
     pub(crate) fn new(
         instance: u64,
@@ -134,6 +196,7 @@ impl Exporter {
                 scope: format!("honeyhive.{instance}"),
                 session,
                 inbox: Mutex::new(VecDeque::new()),
+                updates: Waiting::default(),
                 notify: Notify::new(),
                 counters: Counters::default(),
                 log,
@@ -149,9 +212,9 @@ impl Exporter {
     pub(crate) fn submit(&self, record: &SpanRecord) {
         let shared = &self.shared;
         match shared.worker.load(Ordering::Acquire) {
-            RUNNING => {}
             ASLEEP => self.start(),
-            _ => return,
+            ENDED => return,
+            _ => {}
         }
         let lost = u64::from(record.head.lost_fields) + u64::from(record.head.lost_events);
         if lost > 0 {
@@ -166,6 +229,7 @@ impl Exporter {
                 }
             }
         }
+        shared.check();
         if shared.orphaned.load(Ordering::Relaxed) && shared.orphaned.swap(false, Ordering::Relaxed)
         {
             shared.log.warn(
@@ -202,7 +266,7 @@ impl Exporter {
             return;
         }
         if let Err(error) = worker::spawn(Arc::clone(shared)) {
-            shared.worker.store(ENDED, Ordering::Release);
+            shared.worker.store(FAILED, Ordering::Release);
             shared.log.warn(&format!(
                 "cannot start the export thread, nothing is sent: {error}"
             ));
@@ -215,8 +279,12 @@ impl Exporter {
         if body.is_empty() {
             return;
         }
-        let update = Update { session, body };
-        if self.shared.worker.load(Ordering::Acquire) == ENDED || !self.command_update(update) {
+        let update = Update {
+            session,
+            body,
+            bytes: entries.len() as u64,
+        };
+        if self.shared.worker.load(Ordering::Acquire) >= ENDED || !self.command_update(update) {
             self.shared
                 .counters
                 .updates_lost
@@ -225,30 +293,39 @@ impl Exporter {
     }
 
     fn command_update(&self, update: Update) -> bool {
+        let waiting = &self.shared.updates;
         let mut inbox = lock(&self.shared.inbox);
-        if inbox.len() >= MAX_UPDATES {
+        // Only the worker and the end of it change these elsewhere, and only to less.
+        if waiting.count.load(Ordering::Acquire) >= MAX_UPDATES
+            || waiting.bytes.load(Ordering::Acquire) + update.bytes > MAX_UPDATE_BYTES
+        {
             return false;
         }
+        waiting.count.fetch_add(1, Ordering::AcqRel);
+        waiting.bytes.fetch_add(update.bytes, Ordering::AcqRel);
         inbox.push_back(Command::Update(update));
         drop(inbox);
         self.start();
         self.shared.notify.notify_one();
+        self.shared.check();
         true
     }
 
     fn command(&self, command: Command) {
         lock(&self.shared.inbox).push_back(command);
         self.shared.notify.notify_one();
+        self.shared.check();
     }
 
     /// Asks the worker to send all that is there; `None` when there is nothing.
     fn request_flush(&self) -> Option<Arc<Pending<Result<FlushReport, Error>>>> {
         let shared = &self.shared;
-        if shared.worker.load(Ordering::Acquire) != RUNNING {
-            return None;
-        }
         let pending = Pending::new();
-        self.command(Command::Flush(Arc::clone(&pending)));
+        match shared.worker.load(Ordering::Acquire) {
+            RUNNING => self.command(Command::Flush(Arc::clone(&pending))),
+            FAILED => pending.settle(Err(failed())),
+            _ => return None,
+        }
         Some(pending)
     }
 
@@ -313,7 +390,7 @@ impl Exporter {
             .worker
             .compare_exchange(ASLEEP, ENDED, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
-            || shared.worker.load(Ordering::Acquire) == ENDED
+            || shared.worker.load(Ordering::Acquire) != RUNNING
         {
             return None;
         }
@@ -344,7 +421,7 @@ impl Exporter {
             return true;
         }
         drop(health);
-        self.shared.queue.is_empty() && lock(&self.shared.inbox).is_empty()
+        self.shared.queue.is_empty() && self.shared.updates.count.load(Ordering::Acquire) == 0
     }
 
     /// The owner is gone: the next record is worth a warning.

@@ -45,8 +45,8 @@ impl Chunk {
         self.heads.clear();
         self.callsites.clear();
         self.bytes.clear();
-        self.bytes.shrink_to(1024 * 1024);
-        self.heads.shrink_to(8192);
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.heads.shrink_to(KEPT_RECORDS);
     }
 }
 
@@ -89,12 +89,15 @@ pub(crate) enum Pushed {
 pub(crate) struct Bounds {
     pub(crate) records: usize,
     pub(crate) bytes: usize,
-    /// So many records of one thread wake the worker.
+    /// So many records wake the worker.
     pub(crate) wake_records: usize,
 }
 
-/// So many bytes of one thread wake the worker.
+/// So many bytes wake the worker.
 const WAKE_BYTES: usize = 256 * 1024;
+/// Buffers of more than this are not kept for the next records.
+const KEPT_BYTES: usize = 256 * 1024;
+const KEPT_RECORDS: usize = 2048;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -107,6 +110,9 @@ pub(crate) struct Queue {
     fallback: Arc<Shard>,
     records: AtomicUsize,
     bytes: AtomicUsize,
+    /// Published since the last drain.
+    fresh_records: AtomicUsize,
+    fresh_bytes: AtomicUsize,
     woken: AtomicBool,
     /// Counts of shards that are gone.
     retired: Mutex<Counts>,
@@ -135,6 +141,8 @@ impl Queue {
             fallback,
             records: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            fresh_records: AtomicUsize::new(0),
+            fresh_bytes: AtomicUsize::new(0),
             woken: AtomicBool::new(false),
             retired: Mutex::new(Counts::default()),
         }
@@ -176,28 +184,49 @@ impl Queue {
         let cost = closed.cost();
         let max_records = self.max_records.load(Ordering::Relaxed);
         let max_bytes = self.max_bytes.load(Ordering::Relaxed);
+        let wake_records = self.wake_records.load(Ordering::Relaxed);
+        // How much a thread keeps to itself: nothing where the bound is small, little where it is large.
+        let own_records = (max_records / 4096).min(wake_records / 8).clamp(1, 64);
+        let own_bytes = (max_bytes / 4096).clamp(1, 16 * 1024);
         let mut buffers = lock(&shard.buffers);
         let buffers = &mut *buffers;
         buffers.submitted += 1;
         let records = self.records.load(Ordering::Relaxed) + buffers.unpublished.records;
         let bytes = self.bytes.load(Ordering::Relaxed) + buffers.unpublished.bytes;
-        if records >= max_records || bytes + cost > max_bytes {
+        let at_once = own_records == 1 || cost >= own_bytes;
+        if records >= max_records
+            || bytes.saturating_add(cost) > max_bytes
+            || at_once && !self.reserve(cost, max_records, max_bytes)
+        {
             buffers.refused += 1;
             return Pushed::Full;
         }
         buffers.chunk.heads.push(closed);
         buffers.chunk.callsites.extend_from_slice(&record.callsites);
         buffers.chunk.bytes.extend_from_slice(&record.fields);
-        buffers.unpublished.records += 1;
-        buffers.unpublished.bytes += cost;
-        // Exact where the bound is small, cheap where it is large.
-        if buffers.unpublished.records >= (max_records / 4096).clamp(1, 64)
-            || buffers.unpublished.bytes >= (max_bytes / 256).clamp(1, 256 * 1024)
-        {
-            self.publish(buffers);
+        let fresh = if at_once {
+            Usage {
+                records: 1,
+                bytes: cost,
+            }
+        } else {
+            buffers.unpublished.records += 1;
+            buffers.unpublished.bytes += cost;
+            if buffers.unpublished.records >= own_records || buffers.unpublished.bytes >= own_bytes
+            {
+                self.publish(buffers)
+            } else {
+                Usage::default()
+            }
+        };
+        let mut enough = buffers.chunk.heads.len() >= wake_records;
+        if fresh.records > 0 {
+            let records = self
+                .fresh_records
+                .fetch_add(fresh.records, Ordering::Relaxed);
+            let bytes = self.fresh_bytes.fetch_add(fresh.bytes, Ordering::Relaxed);
+            enough |= records + fresh.records >= wake_records || bytes + fresh.bytes >= WAKE_BYTES;
         }
-        let enough = buffers.chunk.heads.len() >= self.wake_records.load(Ordering::Relaxed)
-            || buffers.chunk.bytes.len() >= WAKE_BYTES;
         if enough && !buffers.woken {
             buffers.woken = true;
             if !self.woken.swap(true, Ordering::AcqRel) {
@@ -207,15 +236,42 @@ impl Queue {
         Pushed::Taken
     }
 
-    fn publish(&self, buffers: &mut Buffers) {
-        let Usage { records, bytes } = std::mem::take(&mut buffers.unpublished);
-        self.records.fetch_add(records, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    fn publish(&self, buffers: &mut Buffers) -> Usage {
+        let usage = std::mem::take(&mut buffers.unpublished);
+        self.records.fetch_add(usage.records, Ordering::Relaxed);
+        self.bytes.fetch_add(usage.bytes, Ordering::Relaxed);
+        usage
+    }
+
+    /// Takes room for a record before the record is taken, so that threads cannot exceed the bounds together.
+    fn reserve(&self, cost: usize, max_records: usize, max_bytes: usize) -> bool {
+        let add = |counter: &AtomicUsize, amount: usize, max: usize| {
+            counter
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                    used.checked_add(amount).filter(|sum| *sum <= max)
+                })
+                .is_ok()
+        };
+        if !add(&self.bytes, cost, max_bytes) {
+            return false;
+        }
+        if !add(&self.records, 1, max_records) {
+            self.bytes.fetch_sub(cost, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// Whether there is enough for the worker to fetch.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
     }
 
     /// Takes all that waits; `spare` are empty buffers to leave behind. Shards of threads that ended are let go.
     pub(crate) fn drain(&self, spare: &mut Vec<Chunk>, into: &mut impl Extend<Chunk>) {
         self.woken.store(false, Ordering::Release);
+        self.fresh_records.store(0, Ordering::Relaxed);
+        self.fresh_bytes.store(0, Ordering::Relaxed);
         let shards: Vec<Arc<Shard>> = lock(&self.shards).clone();
         let mut ended = false;
         for shard in &shards {
@@ -257,6 +313,14 @@ impl Queue {
     pub(crate) fn release(&self, records: usize, bytes: usize) {
         self.records.fetch_sub(records, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Empties it for good; the answer is how many records of unknown fate there were, each told once.
+    pub(crate) fn forfeit(&self) -> usize {
+        let mut chunks: Vec<Chunk> = Vec::new();
+        self.drain(&mut Vec::new(), &mut chunks);
+        self.bytes.swap(0, Ordering::Relaxed);
+        self.records.swap(0, Ordering::Relaxed)
     }
 
     pub(crate) fn counts(&self) -> Counts {

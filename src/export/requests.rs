@@ -157,6 +157,13 @@ fn common_headers(config: &Config, with_own: bool) -> HeaderMap {
     headers
 }
 
+/// Whether both send to the same places with the same key.
+pub(crate) fn same_destination(one: &Config, other: &Config) -> bool {
+    key(one) == key(other)
+        && one.server_url == other.server_url
+        && one.otlp_endpoint == other.otlp_endpoint
+}
+
 /// The key that ingestion takes: the one made for it, else the project's.
 pub(crate) fn key(config: &Config) -> Option<&str> {
     config

@@ -1,7 +1,10 @@
 //! How requests leave the process. Knows HTTP, not what the requests mean.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -67,6 +70,21 @@ pub(crate) trait Transport: Send + Sync {
     fn send(&self, request: Request) -> Sending;
 }
 
+/// Sends, and takes a panic of the transport for a failure: what was on its way is never forgotten.
+pub(crate) async fn attempt(
+    transport: Arc<dyn Transport>,
+    request: Request,
+) -> Result<Reply, Failure> {
+    let panicked = |_| Failure::new("the HTTP client panicked");
+    let mut sending =
+        catch_unwind(AssertUnwindSafe(|| transport.send(request))).map_err(panicked)?;
+    poll_fn(|cx| {
+        catch_unwind(AssertUnwindSafe(|| sending.as_mut().poll(cx)))
+            .unwrap_or_else(|panic| Poll::Ready(Err(panicked(panic))))
+    })
+    .await
+}
+
 /// More of a reply than this is not read.
 const MAX_REPLY: usize = 4 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -89,7 +107,9 @@ impl Http {
                 let secure = |url: &reqwest::Url| url.scheme() == "https";
                 let downgraded =
                     attempt.previous().last().is_some_and(secure) && !secure(attempt.url());
-                if downgraded || attempt.previous().len() > MAX_REDIRECTS {
+                // The others turn a POST into a GET, whose 200 would pass for a delivery.
+                let keeps_method = matches!(attempt.status().as_u16(), 307 | 308);
+                if downgraded || !keeps_method || attempt.previous().len() > MAX_REDIRECTS {
                     attempt.stop()
                 } else {
                     attempt.follow()

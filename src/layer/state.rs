@@ -133,6 +133,7 @@ impl Table {
     }
 
     /// Takes out all spans that are still open.
+    #[expect(clippy::vec_box, reason = "they are boxed in the table")]
     pub(crate) fn sweep(&self) -> Vec<Box<SpanRecord>> {
         let mut swept = Vec::new();
         for bucket in &self.buckets {

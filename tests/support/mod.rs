@@ -1,6 +1,7 @@
 //! A server that records what it is sent and answers as it is told. Shared by the tests; each uses a part of it.
 #![allow(dead_code, reason = "every test uses another part")]
 
+pub mod fault;
 pub mod traced;
 
 use std::collections::VecDeque;
@@ -9,13 +10,97 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use honeyhive::report::Stats;
+use honeyhive::{Builder, HoneyHive};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
+use tracing_subscriber::prelude::*;
 
 /// How long a test waits for something that will happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Where spans are posted to.
+pub const TRACES: &str = "/opentelemetry/v1/traces";
+/// Where sessions are announced.
+pub const SESSIONS: &str = "/session/start";
+pub const KEY: &str = "hh_0123456789abcdef";
+
+/// Settings for a server of the test, with a key.
+pub fn settings(url: &str) -> Builder {
+    HoneyHive::builder()
+        .server_url(url)
+        .api_key(KEY)
+        .flush_interval(Duration::from_secs(600))
+}
+
+/// Opens and closes so many spans called `work`, numbered by their field `n`.
+pub fn emit(honeyhive: &HoneyHive, count: usize) {
+    let subscriber = tracing_subscriber::registry().with(honeyhive.layer());
+    tracing::subscriber::with_default(subscriber, || {
+        for n in 0..count {
+            tracing::info_span!("work", n).in_scope(|| {});
+        }
+    });
+}
+
+/// Every span that was submitted is somewhere, and only there.
+#[track_caller]
+pub fn assert_balanced(stats: &Stats) {
+    let known = stats.exported + stats.rejected + stats.dropped.total() + stats.in_flight;
+    assert_eq!(stats.submitted, known, "{stats:#?}");
+}
+
+/// Nothing is on its way, and so many were submitted and exported.
+#[track_caller]
+pub fn assert_all_exported(stats: &Stats, count: u64) {
+    assert_balanced(stats);
+    assert_eq!(
+        (
+            stats.submitted,
+            stats.exported,
+            stats.in_flight,
+            stats.queue_bytes
+        ),
+        (count, count, 0, 0),
+        "{stats:#?}"
+    );
+}
+
+/// Runs a test of this file once more, alone in a process with these variables, and tells what came of it. `None`:
+/// this is that process.
+pub fn in_process_of_its_own(
+    test: &str,
+    variables: &[(&str, &str)],
+) -> Option<std::process::Output> {
+    if std::env::var_os("TEST_IN_ITS_OWN_PROCESS").is_some() {
+        return None;
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    command
+        .env("TEST_IN_ITS_OWN_PROCESS", "1")
+        .envs(variables.iter().copied());
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    Some(output)
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
 
 /// A request as it came over the wire.
 #[derive(Clone, Debug)]
@@ -41,7 +126,19 @@ impl Request {
 
     /// The body, decoded with the reference types.
     pub fn traces(&self) -> ExportTraceServiceRequest {
-        ExportTraceServiceRequest::decode(self.body.as_slice()).expect("an OTLP body")
+        ExportTraceServiceRequest::decode(self.plain().as_slice()).expect("an OTLP body")
+    }
+
+    /// The body, decompressed if need be.
+    pub fn plain(&self) -> Vec<u8> {
+        if self.header("content-encoding") != Some("gzip") {
+            return self.body.clone();
+        }
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(self.body.as_slice())
+            .read_to_end(&mut plain)
+            .expect("a gzip body");
+        plain
     }
 }
 
@@ -66,7 +163,14 @@ impl Reply {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
+
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
 }
+
+type Rule = Arc<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -74,6 +178,10 @@ struct State {
     /// Answers to the next requests for traces, and to the next other ones.
     traces: VecDeque<Reply>,
     others: VecDeque<Reply>,
+    /// Requests are taken, and not answered.
+    held: bool,
+    connections: usize,
+    rule: Option<Rule>,
 }
 
 /// The server; it ends with the process.
@@ -84,13 +192,17 @@ pub struct Recorder {
 
 impl Recorder {
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::start_on(TcpListener::bind("127.0.0.1:0").expect("a free port"))
+    }
+
+    pub fn start_on(listener: TcpListener) -> Self {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let state = Arc::new((Mutex::new(State::default()), Condvar::new()));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
+                shared.0.lock().unwrap().connections += 1;
                 std::thread::spawn(move || serve(stream, &shared));
             }
         });
@@ -105,6 +217,41 @@ impl Recorder {
     /// Answers the next requests for anything else like this, then with 200.
     pub fn answer_others(&self, replies: impl IntoIterator<Item = Reply>) {
         self.state.0.lock().unwrap().others.extend(replies);
+    }
+
+    /// Answers as the rule says, if it says anything. The rule may take its time.
+    pub fn answer_by(&self, rule: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) {
+        self.state.0.lock().unwrap().rule = Some(Arc::new(rule));
+    }
+
+    /// Answers nothing until it is released.
+    pub fn hold(&self) {
+        self.state.0.lock().unwrap().held = true;
+    }
+
+    pub fn release(&self) {
+        self.state.0.lock().unwrap().held = false;
+        self.state.1.notify_all();
+    }
+
+    pub fn connections(&self) -> usize {
+        self.state.0.lock().unwrap().connections
+    }
+
+    /// The spans of each request for traces.
+    pub fn batches(&self) -> Vec<usize> {
+        let spans = |request: &Request| {
+            let resources = request.traces().resource_spans.into_iter();
+            resources
+                .flat_map(|resource| resource.scope_spans)
+                .map(|scope| scope.spans.len())
+                .sum()
+        };
+        self.requests()
+            .iter()
+            .filter(|request| request.path == TRACES)
+            .map(spans)
+            .collect()
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -191,10 +338,16 @@ fn serve(stream: TcpStream, shared: &(Mutex<State>, Condvar)) {
             } else {
                 state.others.pop_front()
             };
-            state.requests.push(request);
-            reply.unwrap_or_else(|| Reply::status(200))
+            state.requests.push(request.clone());
+            shared.1.notify_all();
+            while state.held {
+                state = shared.1.wait(state).unwrap();
+            }
+            let rule = state.rule.clone();
+            drop(state);
+            let ruled = rule.and_then(|rule| rule(&request));
+            ruled.or(reply).unwrap_or_else(|| Reply::status(200))
         };
-        shared.1.notify_all();
         let mut head = format!(
             "HTTP/1.1 {} Told\r\ncontent-length: {}\r\n",
             reply.status,

@@ -207,7 +207,7 @@ fn tag(out: &mut Vec<u8>, number: u32, wire: u32) {
 
 const fn varint_len(value: u64) -> usize {
     // One byte for every seven bits, at least one.
-    ((64 - (value | 1).leading_zeros() as usize) + 6) / 7
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 fn varint(out: &mut Vec<u8>, mut value: u64) {

@@ -395,23 +395,13 @@ impl<'a> Reading<'a> {
         let source = self.source.unwrap_or(Cow::Borrowed(&settings.source));
         attributes.push(Attribute::new("", name::SESSION_ID, session));
         let session = Scalar::Uuid(session_uuid(head.session));
-        attributes.push(Attribute::new(
-            "",
-            "traceloop.association.properties.session_id",
-            session,
-        ));
+        attributes.push(Attribute::new("", name::ASSOCIATED_SESSION_ID, session));
         if let Some(project) = project {
             attributes.push(Attribute::text(name::PROJECT, project.clone()));
-            attributes.push(Attribute::text(
-                "traceloop.association.properties.project",
-                project,
-            ));
+            attributes.push(Attribute::text(name::ASSOCIATED_PROJECT, project));
         }
         attributes.push(Attribute::text(name::SOURCE, source.clone()));
-        attributes.push(Attribute::text(
-            "traceloop.association.properties.source",
-            source,
-        ));
+        attributes.push(Attribute::text(name::ASSOCIATED_SOURCE, source));
         attributes.push(Attribute::text(name::EVENT_TYPE, event_type.0));
         if let Some(name) = explicit_name {
             attributes.push(Attribute::text(name::EVENT_NAME, name));
@@ -704,7 +694,7 @@ impl<'a> Attributes<'a> {
         match value {
             serde_json::Value::Null => {}
             serde_json::Value::Bool(value) => {
-                self.insert(prefix, Cow::Owned(path), Scalar::Bool(value))
+                self.insert(prefix, Cow::Owned(path), Scalar::Bool(value));
             }
             serde_json::Value::Number(number) => {
                 let value = number

@@ -1,0 +1,266 @@
+//! How many events a second the local server takes from one client, each on disk before its request is answered.
+//!
+//! `cargo bench --features server --bench server_ingest` prints figures; with `-- start` also the time from nothing to
+//! the first answer and the memory of an idle server, in a process that has done nothing else.
+
+use honeyhive::server::Server;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message as _;
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+const BATCH: usize = 512;
+const BATCHES: usize = 200;
+const SESSIONS: usize = 20;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let folder = tempfile::tempdir()?;
+    if arguments.iter().any(|argument| argument == "start") {
+        return start(folder.path());
+    }
+    let server = Server::builder()
+        .port(0)
+        .database(folder.path().join("bench.db"))
+        .start()?;
+    let requests: Vec<Vec<u8>> = (0..BATCHES)
+        .map(|batch| request(batch).encode_to_vec())
+        .collect();
+    let bytes: usize = requests.iter().map(Vec::len).sum();
+    let events = BATCH * BATCHES;
+    println!(
+        "{events} events of {} bytes, batches of {BATCH}",
+        bytes / events
+    );
+
+    let mut client = Client::new(server.local_addr())?;
+    let mut took = Vec::with_capacity(requests.len());
+    let begun = Instant::now();
+    for request in &requests {
+        let one = Instant::now();
+        client.post("/v1/traces", "application/x-protobuf", request)?;
+        took.push(one.elapsed());
+    }
+    let total = begun.elapsed();
+    took.sort();
+    let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize];
+    println!(
+        "ingest     {:.0} events/s; a request: median {:?}, 99 of 100 below {:?}, longest {:?}",
+        events as f64 / total.as_secs_f64(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+    println!(
+        "floor      a write and sync of one batch's bytes: {:?}",
+        floor(folder.path(), bytes / BATCHES)?
+    );
+    println!("memory     {} MB resident after it", resident() / 1024);
+    let sessions = server.sessions()?;
+    let stored: u64 = sessions.iter().map(|session| session.events).sum();
+    assert_eq!(stored, events as u64);
+
+    let session = &sessions[0].session_id;
+    for (name, path) in [
+        ("sessions", "/".to_owned()),
+        ("search", "/?q=step-77".to_owned()),
+        ("session", format!("/sessions/{session}")),
+        ("its end", format!("/sessions/{session}?from=5000")),
+    ] {
+        let mut best = Duration::MAX;
+        let mut size = 0;
+        for _ in 0..10 {
+            let one = Instant::now();
+            size = client.get(&path)?;
+            best = best.min(one.elapsed());
+        }
+        println!(
+            "page       {name:<9} {best:>10.1?}  {:.1} KB",
+            size as f64 / 1024.0
+        );
+    }
+    Ok(())
+}
+
+/// A session of some 5,000 events: model calls with a conversation, each of about 3 KB.
+fn request(batch: usize) -> ExportTraceServiceRequest {
+    let prompt =
+        "You answer questions about the documents below, briefly and only from them. ".repeat(14);
+    let question =
+        "Which settings decide how long an export may take, and what happens after? ".repeat(6);
+    let messages = format!(
+        r#"[{{"role":"system","content":"{prompt}"}},{{"role":"user","content":"{question}"}}]"#
+    );
+    let answer =
+        "The timeout and the number of attempts; what is left is counted and reported. ".repeat(7);
+    let reply = format!(r#"[{{"role":"assistant","content":"{answer}","finish_reason":"stop"}}]"#);
+    let session = format!("00000000-0000-4000-8000-{:012x}", batch % SESSIONS);
+    let spans = (0..BATCH).map(|index| {
+        let number = (batch * BATCH + index) as u64;
+        let mut trace_id = vec![7; 16];
+        trace_id[8..].copy_from_slice(&(batch as u64 % SESSIONS as u64 + 1).to_be_bytes());
+        let start = 1_795_000_000_000_000_000 + number * 1_000_000;
+        Span {
+            trace_id,
+            span_id: (number + 1).to_be_bytes().to_vec(),
+            parent_span_id: match index % 8 {
+                0 => Vec::new(),
+                behind => (number + 1 - behind as u64).to_be_bytes().to_vec(),
+            },
+            name: format!("step-{number}"),
+            start_time_unix_nano: start,
+            end_time_unix_nano: start + 900_000,
+            attributes: vec![
+                text("honeyhive.session_id", &session),
+                text("traceloop.association.properties.session_id", &session),
+                text("honeyhive.source", "bench"),
+                text("honeyhive_event_type", "model"),
+                text("gen_ai.operation.name", "chat"),
+                text("gen_ai.provider.name", "openai"),
+                text("gen_ai.request.model", "gpt-4o"),
+                text("gen_ai.input.messages", &messages),
+                text("gen_ai.output.messages", &reply),
+                whole("gen_ai.usage.input_tokens", 420),
+                whole("gen_ai.usage.output_tokens", 77),
+                text("honeyhive_inputs.question", &question[..75]),
+                text("honeyhive_metadata.release", "2026.11.3"),
+            ],
+            ..Default::default()
+        }
+    });
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            scope_spans: vec![ScopeSpans {
+                scope: Some(InstrumentationScope {
+                    name: "honeyhive.1".to_owned(),
+                    ..Default::default()
+                }),
+                spans: spans.collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+    }
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    pair(key, any_value::Value::StringValue(value.to_owned()))
+}
+
+fn whole(key: &str, value: i64) -> KeyValue {
+    pair(key, any_value::Value::IntValue(value))
+}
+
+fn pair(key: &str, value: any_value::Value) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..Default::default()
+    }
+}
+
+fn start(folder: &std::path::Path) -> Result<(), Box<dyn Error>> {
+    let path = folder.join("start.db");
+    for attempt in ["new database", "the same again"] {
+        let begun = Instant::now();
+        let server = Server::builder().port(0).database(&path).start()?;
+        let up = begun.elapsed();
+        let mut client = Client::new(server.local_addr())?;
+        client.get("/")?;
+        let answered = begun.elapsed();
+        println!("start      {up:?}, first page after {answered:?} ({attempt})");
+        println!(
+            "memory     {:.1} MB resident, idle",
+            resident() as f64 / 1024.0
+        );
+        server.shutdown()?;
+    }
+    Ok(())
+}
+
+/// What the disk itself takes for as many bytes, appended and synced.
+fn floor(folder: &std::path::Path, bytes: usize) -> std::io::Result<Duration> {
+    let mut file = std::fs::File::create(folder.join("floor"))?;
+    let content = vec![1; bytes];
+    let mut took = Vec::new();
+    for _ in 0..20 {
+        let one = Instant::now();
+        file.write_all(&content)?;
+        file.sync_data()?;
+        took.push(one.elapsed());
+    }
+    took.sort();
+    Ok(took[took.len() / 2])
+}
+
+/// Kilobytes, where the system tells.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+struct Client {
+    stream: TcpStream,
+    host: SocketAddr,
+}
+
+impl Client {
+    fn new(host: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(host)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, host })
+    }
+
+    fn post(&mut self, path: &str, media: &str, content: &[u8]) -> Result<usize, Box<dyn Error>> {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n",
+            self.host,
+            content.len()
+        );
+        self.stream.write_all(head.as_bytes())?;
+        self.stream.write_all(content)?;
+        self.answer()
+    }
+
+    fn get(&mut self, path: &str) -> Result<usize, Box<dyn Error>> {
+        write!(
+            self.stream,
+            "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n",
+            self.host
+        )?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<usize, Box<dyn Error>> {
+        let mut content = Vec::new();
+        let mut part = vec![0; 65536];
+        loop {
+            let read = self.stream.read(&mut part)?;
+            if read == 0 {
+                return Err("the server closed the connection".into());
+            }
+            content.extend_from_slice(&part[..read]);
+            let Some(end) = content.windows(4).position(|four| four == b"\r\n\r\n") else {
+                continue;
+            };
+            let head = std::str::from_utf8(&content[..end])?.to_ascii_lowercase();
+            if !head.starts_with("http/1.1 200") {
+                return Err(head.into());
+            }
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .ok_or("no length")?
+                .parse::<usize>()?;
+            if content.len() >= end + 4 + length {
+                return Ok(length);
+            }
+        }
+    }
+}

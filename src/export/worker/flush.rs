@@ -1,0 +1,175 @@
+//! Those who wait: flushes are answered when the fate of their records is known, and a stop ends the worker.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{Answer, Flush, Stop, Worker};
+use crate::error::{Error, Kind, Left};
+use crate::export::ENDED;
+use crate::export::report::{DropReason, FlushReport};
+use crate::sync::lock;
+
+impl Worker {
+    pub(super) fn begin_flush(&mut self, pending: Answer) {
+        self.take_records();
+        self.hurry();
+        let (exported, failed) = self.progress();
+        self.flushes.push(Flush {
+            pending,
+            records: self.taken,
+            updates: self.letters_taken,
+            exported,
+            failed,
+        });
+    }
+
+    pub(super) fn begin_stop(&mut self, deadline: Instant, pending: Option<Answer>) {
+        self.take_records();
+        self.hurry();
+        let (exported, failed) = self.progress();
+        let stop = self.stop.get_or_insert(Stop {
+            deadline,
+            waiting: Vec::new(),
+            exported,
+            failed,
+        });
+        stop.deadline = deadline;
+        stop.waiting.extend(pending);
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        let counters = &self.shared.counters;
+        let dropped: u64 = counters
+            .dropped
+            .iter()
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .sum();
+        (
+            counters.exported.load(Ordering::Relaxed),
+            counters.rejected.load(Ordering::Relaxed) + dropped,
+        )
+    }
+
+    /// The smallest number of a record whose fate is open.
+    pub(super) fn settled_up_to(&self) -> u64 {
+        self.open
+            .first()
+            .copied()
+            .unwrap_or(self.batched)
+            .min(self.batched)
+    }
+
+    pub(super) fn answer_flushes(&mut self) {
+        if self.flushes.is_empty() {
+            return;
+        }
+        let settled = self.settled_up_to();
+        let updates = self.letters_done;
+        let (exported, failed) = self.progress();
+        let rejected = lock(&self.shared.health).key_rejected;
+        let left = self.shared.queue.usage().0 as u64;
+        let blocked = self.tasks.is_empty();
+        self.flushes.retain(|flush| {
+            if flush.pending.is_settled() {
+                return false;
+            }
+            let report = FlushReport {
+                sent: exported - flush.exported,
+                failed: failed - flush.failed,
+                left: 0,
+                elapsed: Duration::ZERO,
+            };
+            if settled >= flush.records && updates >= flush.updates {
+                flush.pending.settle(if report.failed == 0 {
+                    Ok(report)
+                } else {
+                    Err(undelivered(Kind::Delivery, report, LOST))
+                });
+                return false;
+            }
+            if let Some(status) = rejected
+                && blocked
+            {
+                let report = FlushReport { left, ..report };
+                let why = refused(status);
+                flush
+                    .pending
+                    .settle(Err(undelivered(Kind::Delivery, report, &why)));
+                return false;
+            }
+            true
+        });
+    }
+
+    /// Whether a stop was asked for and there is nothing left to do, or no time to do it.
+    pub(super) fn is_over(&self) -> bool {
+        let Some(stop) = &self.stop else {
+            return false;
+        };
+        let idle = self.settled_up_to() >= self.taken
+            && self.letters.is_empty()
+            && self.staged.is_none()
+            && self.tasks.is_empty();
+        let hopeless = self.tasks.is_empty() && lock(&self.shared.health).key_rejected.is_some();
+        idle || hopeless || Instant::now() >= stop.deadline
+    }
+
+    /// Counts what did not get out, and tells who waits.
+    pub(super) fn end(mut self) {
+        self.shared.worker.store(ENDED, Ordering::Release);
+        let (exported, failed) = self.progress();
+        let left = self.shared.abandon(DropReason::Shutdown);
+        if left > 0 {
+            self.shared.log.warn(&format!(
+                "{left} events were lost: {}",
+                DropReason::Shutdown
+            ));
+        }
+        let Some(stop) = self.stop.take() else {
+            return;
+        };
+        let late = Instant::now() >= stop.deadline;
+        let rejected = lock(&self.shared.health).key_rejected;
+        let answer = |since: (u64, u64)| {
+            let report = FlushReport {
+                sent: exported.saturating_sub(since.0),
+                failed: failed.saturating_sub(since.1),
+                left,
+                elapsed: Duration::ZERO,
+            };
+            if left > 0 && late {
+                Err(undelivered(Kind::Timeout, report, "out of time"))
+            } else if let (Some(status), true) = (rejected, left > 0) {
+                Err(undelivered(Kind::Delivery, report, &refused(status)))
+            } else if left > 0 || report.failed > 0 {
+                Err(undelivered(Kind::Delivery, report, LOST))
+            } else {
+                Ok(report)
+            }
+        };
+        for flush in &self.flushes {
+            flush.pending.settle(answer((flush.exported, flush.failed)));
+        }
+        for pending in &stop.waiting {
+            pending.settle(answer((stop.exported, stop.failed)));
+        }
+        self.tasks.abort_all();
+    }
+}
+
+const LOST: &str = "the endpoint refused them or they were lost";
+
+fn refused(status: u16) -> String {
+    format!("the endpoint refused the API key (status {status})")
+}
+
+fn undelivered(kind: Kind, report: FlushReport, why: &str) -> Error {
+    let FlushReport {
+        sent, failed, left, ..
+    } = report;
+    Error::new(
+        kind,
+        format!("not all events were delivered: {sent} sent, {failed} lost, {left} waiting: {why}"),
+    )
+    .with_report(Left { sent, failed, left })
+}

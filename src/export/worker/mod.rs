@@ -1,0 +1,405 @@
+//! The export thread: takes closed spans, announces their sessions, sends batches and updates, retries, and answers
+//! flushes. Knows the order things must go out in; what they look like is `requests` and `otlp`.
+//!
+//! One OS thread drives one current-thread runtime, under no subscriber, so that nothing the HTTP stack records comes
+//! back into the layer. At any time there may be several batches on their way, one session announcement in front of
+//! them, and one update.
+
+mod announce;
+mod flush;
+mod outcome;
+mod pace;
+mod send;
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::otlp::{Attribute, Batch, Envelope, Scalar};
+use super::pending::Pending;
+use super::queue::Chunk;
+use super::report::{DropReason, FlushReport};
+use super::transport::{Failure, Reply, Transport};
+use super::{Command, ENDED, FAILED, Shared, Update, requests};
+use crate::config::Config;
+use crate::error::Error;
+use crate::id::SessionId;
+use crate::log::quiet;
+use crate::resource;
+use crate::sync::lock;
+use pace::Pace;
+
+/// More records that arrive within this of a wake are sent together, and one wake serves for all of them.
+const LINGER: Duration = Duration::from_millis(1);
+
+/// Starts the thread.
+pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .name("honeyhive-export".to_owned())
+        .spawn(move || {
+            let _quiet = quiet();
+            let ended = catch_unwind(AssertUnwindSafe(|| work(&shared)));
+            let failure = match ended {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("the export thread could not start: {error}")),
+                Err(_) => Some(
+                    "the export thread panicked, nothing is sent any more: please report this"
+                        .to_owned(),
+                ),
+            };
+            let Some(failure) = failure else {
+                shared.worker.store(ENDED, Ordering::Release);
+                shared.abandon(DropReason::Shutdown);
+                return;
+            };
+            shared.worker.store(FAILED, Ordering::Release);
+            shared.abandon(DropReason::WorkerFailed);
+            shared.log.warn(&failure);
+        })?;
+    Ok(())
+}
+
+fn work(shared: &Arc<Shared>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .thread_name("honeyhive-resolver")
+        .on_thread_start(|| {
+            // For the life of the thread: it resolves names for us and nothing else.
+            let _ = std::mem::ManuallyDrop::new(quiet());
+        })
+        .build()?;
+    runtime.block_on(Worker::new(Arc::clone(shared)).run());
+    // A resolver that hangs must not hold the exit.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+/// A batch and what is known of its delivery.
+struct Shipment {
+    batch: Batch,
+    /// What it was encoded with.
+    envelope: Arc<Envelope>,
+    /// The number of its first record.
+    first: u64,
+    /// The memory its records held.
+    cost: usize,
+    since: Instant,
+    uncompressed: bool,
+}
+
+struct Letter {
+    update: Update,
+    since: Instant,
+}
+
+/// Something that has to be sent after the sessions it mentions.
+enum Parcel {
+    Shipment(Shipment),
+    Letter(Letter),
+}
+
+/// What was sent, the configuration it was sent with, and what came of it.
+enum Done {
+    Announced {
+        config: Arc<Config>,
+        results: Vec<(SessionId, Result<Reply, Failure>)>,
+    },
+    Sent {
+        shipment: Shipment,
+        compressed: bool,
+        config: Arc<Config>,
+        result: Result<Reply, Failure>,
+    },
+    Updated {
+        letter: Letter,
+        config: Arc<Config>,
+        result: Result<Reply, Failure>,
+    },
+}
+
+type Answer = Arc<Pending<Result<FlushReport, Error>>>;
+
+struct Flush {
+    pending: Answer,
+    /// Records with smaller numbers are what it waits for.
+    records: u64,
+    /// Likewise updates.
+    updates: u64,
+    exported: u64,
+    failed: u64,
+}
+
+struct Stop {
+    deadline: Instant,
+    waiting: Vec<Answer>,
+    exported: u64,
+    failed: u64,
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    /// The snapshot in force.
+    config: Arc<Config>,
+    transport: Option<Arc<dyn Transport>>,
+    envelope: Arc<Envelope>,
+    default_name: String,
+
+    chunks: VecDeque<Chunk>,
+    /// Position in the first chunk: record, byte, callsite.
+    cursor: (usize, usize, usize),
+    spare: Vec<Chunk>,
+    /// Numbers of records: taken from the queue, and put into batches.
+    taken: u64,
+    batched: u64,
+    /// First records of the batches whose fate is open.
+    open: BTreeSet<u64>,
+
+    returned: VecDeque<Shipment>,
+    letters: VecDeque<Letter>,
+    letters_taken: u64,
+    letters_done: u64,
+    letter_away: bool,
+    /// Waits for its sessions to be announced.
+    staged: Option<Parcel>,
+    announced: HashSet<SessionId>,
+    announced_order: VecDeque<SessionId>,
+
+    tasks: JoinSet<Done>,
+    shipments_away: usize,
+    /// Where traces go, and where everything else does: one may fail without the other.
+    traces: Pace,
+    rest: Pace,
+    /// The key was refused: nothing is sent until then.
+    key_pause: Option<Instant>,
+    may_compress: bool,
+
+    flushes: Vec<Flush>,
+    /// When a pause that `pump` met is over.
+    alarms: [Option<Instant>; 3],
+    stop: Option<Stop>,
+    next_tick: Instant,
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>) -> Self {
+        let config = shared.config.load_full();
+        let envelope = Arc::new(Envelope {
+            protocol: config.protocol,
+            resource: resource::detect(&config)
+                .into_iter()
+                .map(resource_attribute)
+                .collect(),
+            scope: shared.scope.clone(),
+        });
+        let default_name = config
+            .session_name
+            .clone()
+            .unwrap_or_else(resource::program_name);
+        shared.log.debug(|| {
+            format!(
+                "exporting to {} ({})",
+                requests::traces_url(&config),
+                config.protocol.as_str()
+            )
+        });
+        let next_tick = Instant::now() + config.flush_interval;
+        Self {
+            shared,
+            config,
+            transport: None,
+            envelope,
+            default_name,
+            chunks: VecDeque::new(),
+            cursor: (0, 0, 0),
+            spare: Vec::new(),
+            taken: 0,
+            batched: 0,
+            open: BTreeSet::new(),
+            returned: VecDeque::new(),
+            letters: VecDeque::new(),
+            letters_taken: 0,
+            letters_done: 0,
+            letter_away: false,
+            staged: None,
+            announced: HashSet::new(),
+            announced_order: VecDeque::new(),
+            tasks: JoinSet::new(),
+            shipments_away: 0,
+            traces: Pace::default(),
+            rest: Pace::default(),
+            key_pause: None,
+            may_compress: true,
+            flushes: Vec::new(),
+            alarms: [None; 3],
+            stop: None,
+            next_tick,
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            self.take_commands();
+            self.pump();
+            self.answer_flushes();
+            if self.is_over() {
+                break;
+            }
+            match self.wait().await {
+                Woken::Notified => {
+                    // One notification may stand for a command and for records.
+                    if self.shared.queue.is_woken() {
+                        if !self.shared.config.load().disable_batch {
+                            tokio::time::sleep(LINGER).await;
+                        }
+                        self.take_records();
+                    }
+                }
+                Woken::Time => {
+                    let now = Instant::now();
+                    if now >= self.next_tick {
+                        self.next_tick = now + self.shared.config.load().flush_interval;
+                        if self.shared.strategy.flush_on_timer {
+                            self.take_records();
+                        }
+                    }
+                }
+                Woken::Done(done) => self.finish(*done),
+            }
+        }
+        self.end();
+    }
+
+    /// Sleeps until there is something to do.
+    async fn wait(&mut self) -> Woken {
+        let stop = self.stop.as_ref().map(|stop| stop.deadline);
+        let until = self
+            .alarms
+            .into_iter()
+            .chain([stop])
+            .flatten()
+            .fold(self.next_tick, Instant::min);
+        let mut notified = pin!(self.shared.notify.notified());
+        let mut sleep = pin!(tokio::time::sleep_until(until.into()));
+        let tasks = &mut self.tasks;
+        poll_fn(|cx| {
+            while let Poll::Ready(Some(joined)) = tasks.poll_join_next(cx) {
+                if let Ok(done) = joined {
+                    return Poll::Ready(Woken::Done(Box::new(done)));
+                }
+            }
+            if notified.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Woken::Notified);
+            }
+            if sleep.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Woken::Time);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn take_commands(&mut self) {
+        let commands = std::mem::take(&mut *lock(&self.shared.inbox));
+        for command in commands {
+            match command {
+                Command::Update(update) => {
+                    self.letters_taken += 1;
+                    self.letters.push_back(Letter {
+                        update,
+                        since: Instant::now(),
+                    });
+                }
+                Command::Flush(pending) => self.begin_flush(pending),
+                // It was for the wake: `pump` sees the change.
+                Command::Configured => {}
+                Command::Stop(deadline, pending) => self.begin_stop(deadline, pending),
+            }
+        }
+    }
+
+    /// Somebody waits: an outage is probed now, not when its pause is over.
+    fn hurry(&mut self) {
+        self.traces.hurry();
+        self.rest.hurry();
+    }
+
+    /// Takes a new configuration over.
+    fn adopt(&mut self, config: Arc<Config>) {
+        self.transport = None;
+        self.key_pause = None;
+        self.hurry();
+        self.envelope = Arc::new(self.envelope.with_protocol(config.protocol));
+        self.next_tick = self.next_tick.min(Instant::now() + config.flush_interval);
+        if !requests::same_destination(&self.config, &config) {
+            // Whoever listens there knows of no session yet, and asked for nothing.
+            self.announced.clear();
+            self.announced_order.clear();
+            self.may_compress = true;
+            self.traces = Pace::default();
+            self.rest = Pace::default();
+        }
+        self.config = config;
+    }
+
+    /// Whether what was sent with `config` would go elsewhere, or with another key, by now.
+    fn is_stale(&self, config: &Config) -> bool {
+        !requests::same_destination(config, &self.shared.config.load())
+    }
+
+    fn take_records(&mut self) {
+        let before = self.chunks.len();
+        self.shared.queue.drain(&mut self.spare, &mut self.chunks);
+        for chunk in self.chunks.iter().skip(before) {
+            self.taken += chunk.heads.len() as u64;
+        }
+    }
+
+    fn finish(&mut self, done: Done) {
+        match done {
+            Done::Announced { config, results } => self.announced(&config, results),
+            Done::Sent {
+                shipment,
+                compressed,
+                config,
+                result,
+            } => {
+                self.shipments_away -= 1;
+                self.sent(shipment, compressed, &config, result);
+            }
+            Done::Updated {
+                letter,
+                config,
+                result,
+            } => {
+                self.letter_away = false;
+                self.updated(letter, &config, result);
+            }
+        }
+    }
+}
+
+enum Woken {
+    Notified,
+    Time,
+    Done(Box<Done>),
+}
+
+fn resource_attribute((name, value): (&'static str, resource::Value)) -> Attribute<'static> {
+    let value = match value {
+        resource::Value::Text(text) => Scalar::Text(text.into()),
+        resource::Value::Int(number) => Scalar::Int(number),
+    };
+    Attribute {
+        prefix: "",
+        name: name.into(),
+        value,
+    }
+}

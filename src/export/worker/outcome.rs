@@ -1,0 +1,301 @@
+//! What becomes of what was sent: delivered, tried again, split or lost, and counted once.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{Letter, Shipment, Worker};
+use crate::config::{ApiKey, Config};
+use crate::export::otlp::Batch;
+use crate::export::report::DropReason;
+use crate::export::retry::{self, Outcome, Verdict};
+use crate::export::transport::{Failure, Reply};
+use crate::id;
+use crate::sync::lock;
+
+/// How long a refused key is left alone before it is tried again.
+const KEY_PROBE: Duration = Duration::from_secs(60);
+
+impl Worker {
+    pub(super) fn sent(
+        &mut self,
+        mut shipment: Shipment,
+        compressed: bool,
+        config: &Config,
+        result: Result<Reply, Failure>,
+    ) {
+        let (outcome, reply) = match result {
+            Ok(reply) => (
+                Outcome::Answered {
+                    status: reply.status,
+                    retry_after: reply.retry_after,
+                },
+                Ok(reply),
+            ),
+            Err(failure) => (Outcome::Failed, Err(failure)),
+        };
+        let problem = match &reply {
+            Ok(reply) => format!("status {}{}", reply.status, excerpt(&reply.body, config)),
+            Err(failure) => failure.reason.clone(),
+        };
+        self.shared
+            .log
+            .debug(|| format!("batch of {} events: {problem}", shipment.batch.len()));
+        match retry::verdict(&outcome, compressed) {
+            Verdict::Delivered => {
+                self.recovered();
+                let body = reply.map(|reply| reply.body).unwrap_or_default();
+                self.delivered(&shipment, &body, config);
+            }
+            Verdict::Retry { after } => self.put_back(shipment, after, &problem),
+            // That was another key, or another place.
+            Verdict::Unauthorized if self.is_stale(config) => self.returned.push_front(shipment),
+            Verdict::Unauthorized => {
+                let status = reply.map_or(401, |reply| reply.status);
+                self.key_rejected(status);
+                if shipment.since.elapsed() > retry::GIVE_UP_AFTER {
+                    self.lose(&shipment, DropReason::Unauthorized, &problem);
+                } else {
+                    self.returned.push_front(shipment);
+                }
+            }
+            Verdict::TooLarge => match shipment.envelope.split(&shipment.batch) {
+                Some(halves) => self.halve(&shipment, halves),
+                None => self.lose(&shipment, DropReason::TooLarge, &problem),
+            },
+            Verdict::Undecodable => {
+                // Remembered once the uncompressed body has been taken.
+                shipment.uncompressed = true;
+                self.returned.push_front(shipment);
+            }
+            Verdict::Rejected => {
+                self.recovered();
+                let count = shipment.batch.len() as u64;
+                self.shared
+                    .counters
+                    .rejected
+                    .fetch_add(count, Ordering::Relaxed);
+                self.settle(&shipment);
+                self.complain(&format!("the endpoint refused {count} events: {problem}"));
+            }
+        }
+    }
+
+    pub(super) fn delivered(&mut self, shipment: &Shipment, body: &[u8], config: &Config) {
+        if !self.is_stale(config) {
+            if shipment.uncompressed {
+                self.may_compress = false;
+            }
+            // A session that could not be announced is not tried for longer than its batch.
+            for session in &shipment.batch.sessions {
+                self.remember(*session);
+            }
+        }
+        let said = shipment.envelope.partial_success(body);
+        let count = shipment.batch.len() as u64;
+        let rejected = said.rejected.min(count);
+        self.shared
+            .counters
+            .exported
+            .fetch_add(count - rejected, Ordering::Relaxed);
+        self.shared
+            .counters
+            .rejected
+            .fetch_add(rejected, Ordering::Relaxed);
+        self.settle(shipment);
+        if rejected > 0 {
+            let message = excerpt(said.message.as_bytes(), config);
+            self.complain(&format!(
+                "the endpoint refused {rejected} of {count} events{message}"
+            ));
+        }
+    }
+
+    pub(super) fn halve(&mut self, shipment: &Shipment, halves: [Batch; 2]) {
+        self.open.remove(&shipment.first);
+        let total = shipment.batch.len().max(1);
+        let mut first = shipment.first;
+        let mut cost_left = shipment.cost;
+        let [one, two] = halves;
+        let cost_one = shipment.cost / total * one.len();
+        for (batch, cost) in [(one, Some(cost_one)), (two, None)] {
+            let cost = cost.unwrap_or(cost_left);
+            cost_left -= cost;
+            self.open.insert(first);
+            let count = batch.len() as u64;
+            let envelope = Arc::clone(&shipment.envelope);
+            let (since, uncompressed) = (shipment.since, shipment.uncompressed);
+            self.returned.push_back(Shipment {
+                batch,
+                envelope,
+                first,
+                cost,
+                since,
+                uncompressed,
+            });
+            first += count;
+        }
+    }
+
+    /// The fate of the records is known: their room is free again.
+    pub(super) fn settle(&mut self, shipment: &Shipment) {
+        self.open.remove(&shipment.first);
+        self.shared
+            .queue
+            .release(shipment.batch.len(), shipment.cost);
+    }
+
+    pub(super) fn lose(&mut self, shipment: &Shipment, reason: DropReason, problem: &str) {
+        let count = shipment.batch.len() as u64;
+        self.shared.counters.drop(reason, count);
+        self.settle(shipment);
+        self.complain(&format!("{count} events were lost ({reason}): {problem}"));
+    }
+
+    pub(super) fn lose_update(&mut self, letter: &Letter, problem: &str) {
+        self.letter_done(letter);
+        self.shared
+            .counters
+            .updates_lost
+            .fetch_add(1, Ordering::Relaxed);
+        self.complain(&format!("an update of a session was lost: {problem}"));
+    }
+
+    /// Tries again later, until it is too late.
+    pub(super) fn put_back(&mut self, shipment: Shipment, hint: Option<Duration>, problem: &str) {
+        let remaining = retry::GIVE_UP_AFTER.saturating_sub(shipment.since.elapsed());
+        self.unreachable(problem);
+        if self.traces.fail(hint, remaining, id::random()) {
+            self.count_retry();
+            self.returned.push_front(shipment);
+        } else {
+            self.lose(&shipment, DropReason::Undeliverable, problem);
+        }
+    }
+
+    pub(super) fn put_back_letter(
+        &mut self,
+        letter: Letter,
+        hint: Option<Duration>,
+        problem: &str,
+    ) {
+        let remaining = retry::GIVE_UP_AFTER.saturating_sub(letter.since.elapsed());
+        lock(&self.shared.health).last_error = Some(problem.to_owned());
+        if self.rest.fail(hint, remaining, id::random()) {
+            self.count_retry();
+            self.letters.push_front(letter);
+        } else {
+            self.lose_update(&letter, problem);
+        }
+    }
+
+    fn count_retry(&self) {
+        self.shared.counters.retried.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn unreachable(&self, problem: &str) {
+        let first = {
+            let mut health = lock(&self.shared.health);
+            health.last_error = Some(problem.to_owned());
+            health.unreachable.replace(problem.to_owned()).is_none()
+        };
+        if first {
+            self.shared.log.warn(&format!(
+                "events cannot be delivered now, and are kept to be sent later: {problem}"
+            ));
+        }
+    }
+
+    fn recovered(&mut self) {
+        self.traces.succeed();
+        let mut health = lock(&self.shared.health);
+        health.unreachable = None;
+        health.key_rejected = None;
+    }
+
+    pub(super) fn key_rejected(&mut self, status: u16) {
+        self.key_pause = Some(Instant::now() + KEY_PROBE);
+        let first = {
+            let mut health = lock(&self.shared.health);
+            health.last_error = Some(format!("status {status}"));
+            health.key_rejected.replace(status).is_none()
+        };
+        if first {
+            self.shared.log.warn(&format!(
+                "the endpoint refused the API key (status {status}): nothing is sent until it accepts it (HH_API_KEY)"
+            ));
+        }
+    }
+
+    pub(super) fn letter_done(&mut self, letter: &Letter) {
+        self.letters_done += 1;
+        self.shared.updates.release(letter.update.bytes);
+    }
+
+    pub(super) fn updated(
+        &mut self,
+        letter: Letter,
+        config: &Config,
+        result: Result<Reply, Failure>,
+    ) {
+        let (outcome, problem) = match result {
+            Ok(reply) => (
+                Outcome::Answered {
+                    status: reply.status,
+                    retry_after: reply.retry_after,
+                },
+                format!("status {}{}", reply.status, excerpt(&reply.body, config)),
+            ),
+            Err(failure) => (Outcome::Failed, failure.reason),
+        };
+        match retry::verdict(&outcome, false) {
+            Verdict::Delivered => {
+                self.rest.succeed();
+                self.letter_done(&letter);
+                self.shared
+                    .counters
+                    .updates_sent
+                    .fetch_add(1, Ordering::Relaxed);
+            }
+            Verdict::Retry { after } => self.put_back_letter(letter, after, &problem),
+            Verdict::Unauthorized if self.is_stale(config) => self.letters.push_front(letter),
+            Verdict::Unauthorized if letter.since.elapsed() < retry::GIVE_UP_AFTER => {
+                if let Outcome::Answered { status, .. } = outcome {
+                    self.key_rejected(status);
+                }
+                self.letters.push_front(letter);
+            }
+            _ => self.lose_update(&letter, &problem),
+        }
+    }
+
+    pub(super) fn complain(&self, problem: &str) {
+        lock(&self.shared.health).last_error = Some(problem.to_owned());
+        if self.shared.losses.open() {
+            self.shared.log.warn(problem);
+        } else {
+            self.shared.log.debug(|| problem.to_owned());
+        }
+    }
+}
+
+/// The start of a reply, for diagnostics: on one line, and without the key, should the server repeat it.
+fn excerpt(body: &[u8], config: &Config) -> String {
+    let mut text = String::from_utf8_lossy(body.get(..4096).unwrap_or(body)).into_owned();
+    for key in [&config.api_key, &config.ingestion_api_key] {
+        if let Some(key) = key.as_ref().map(ApiKey::expose) {
+            text = text.replace(key, "***");
+        }
+    }
+    let text: String = text
+        .chars()
+        .take(512)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let text = text.trim();
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!(": {text}")
+    }
+}

@@ -1,0 +1,241 @@
+//! What goes out next: batches are made, sessions announced before what mentions them, and tasks started.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::announce::announce;
+use super::{Done, Parcel, Shipment, Worker};
+use crate::clock::Anchor;
+use crate::config::Config;
+use crate::export::otlp::Settings;
+use crate::export::requests;
+use crate::export::transport::{self, Failure, Http, Nowhere, Transport};
+use crate::id::SessionId;
+
+/// A batch is closed when its spans have grown to this.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Empty buffers that are kept.
+const SPARE: usize = 16;
+
+impl Worker {
+    /// Puts on its way whatever may go now.
+    pub(super) fn pump(&mut self) {
+        let config = self.shared.config.load_full();
+        if !Arc::ptr_eq(&config, &self.config) {
+            self.adopt(Arc::clone(&config));
+        }
+        let now = Instant::now();
+        self.key_pause = self.key_pause.filter(|until| *until > now);
+        // One parcel may wait for its sessions; whatever failed meanwhile has a pause by now, so each turn looks again.
+        while self.key_pause.is_none() && self.staged.is_none() {
+            if !self.letter_away
+                && self.rest.until(now).is_none()
+                && let Some(letter) = self.letters.pop_front()
+            {
+                self.stage(&config, Parcel::Letter(letter));
+                continue;
+            }
+            if self.shipments_away >= self.shared.strategy.max_in_flight.max(1)
+                || self.traces.until(now).is_some()
+            {
+                break;
+            }
+            let Some(shipment) = self.returned.pop_front().or_else(|| self.build(&config)) else {
+                break;
+            };
+            self.stage(&config, Parcel::Shipment(shipment));
+        }
+        self.alarms = [self.key_pause, self.traces.until(now), self.rest.until(now)];
+    }
+
+    /// Encodes the next batch.
+    pub(super) fn build(&mut self, config: &Config) -> Option<Shipment> {
+        if self.chunks.is_empty() {
+            return None;
+        }
+        let settings = Settings {
+            project: config.project.clone(),
+            source: config.source.clone(),
+            default_event_type: config.default_event_type.clone(),
+            max_attributes: config.max_attributes,
+        };
+        let anchor = Anchor::now();
+        let mut batch = self.envelope.batch();
+        let first = self.batched;
+        let (mut cost, mut cut) = (0, 0);
+        let most = if config.disable_batch {
+            1
+        } else {
+            config.max_export_batch_size
+        };
+        while batch.len() < most {
+            let Some(chunk) = self.chunks.front() else {
+                break;
+            };
+            let (record, byte, callsite) = self.cursor;
+            let Some(closed) = chunk.heads.get(record) else {
+                if let Some(mut empty) = self.chunks.pop_front() {
+                    empty.recycle();
+                    self.spare.push(empty);
+                    self.spare.truncate(SPARE);
+                }
+                self.cursor = (0, 0, 0);
+                continue;
+            };
+            // A large event goes alone.
+            if batch.len() > 0 && batch.bytes().saturating_add(closed.bytes) > BATCH_BYTES {
+                break;
+            }
+            let fields = chunk
+                .bytes
+                .get(byte..byte + closed.bytes)
+                .unwrap_or_default();
+            let callsites = chunk
+                .callsites
+                .get(callsite..callsite + closed.callsites)
+                .unwrap_or_default();
+            cut += u64::from(batch.push(&closed.head, fields, callsites, anchor, &settings));
+            cost += closed.cost();
+            self.cursor = (record + 1, byte + closed.bytes, callsite + closed.callsites);
+            self.batched += 1;
+        }
+        if batch.len() == 0 {
+            return None;
+        }
+        self.shared.counters.cut.fetch_add(cut, Ordering::Relaxed);
+        self.open.insert(first);
+        let batch = self.envelope.finish(batch);
+        let envelope = Arc::clone(&self.envelope);
+        Some(Shipment {
+            batch,
+            envelope,
+            first,
+            cost,
+            since: Instant::now(),
+            uncompressed: false,
+        })
+    }
+
+    /// Sends a parcel, or its sessions first.
+    pub(super) fn stage(&mut self, config: &Arc<Config>, parcel: Parcel) {
+        if !requests::has_rest(config) {
+            match parcel {
+                Parcel::Shipment(shipment) => self.ship(config, shipment),
+                Parcel::Letter(letter) => {
+                    self.lose_update(
+                        &letter,
+                        "an update of a session needs a server URL, not only an OTLP endpoint",
+                    );
+                }
+            }
+            return;
+        }
+        let sessions = match &parcel {
+            Parcel::Shipment(shipment) => shipment.batch.sessions.as_slice(),
+            Parcel::Letter(letter) => std::slice::from_ref(&letter.update.session),
+        };
+        let new: Vec<SessionId> = sessions
+            .iter()
+            .filter(|session| !self.announced.contains(session))
+            .copied()
+            .collect();
+        if new.is_empty() {
+            self.dispatch(config, parcel);
+            return;
+        }
+        let transport = match self.transport(config) {
+            Ok(transport) => transport,
+            Err(failure) => {
+                self.fail_unsent(parcel, &failure);
+                return;
+            }
+        };
+        let calls = new
+            .into_iter()
+            .map(|session| (session, self.announcement(config, session)))
+            .collect();
+        self.staged = Some(parcel);
+        self.tasks
+            .spawn(announce(transport, Arc::clone(config), calls));
+    }
+
+    pub(super) fn dispatch(&mut self, config: &Arc<Config>, parcel: Parcel) {
+        match parcel {
+            Parcel::Shipment(shipment) => self.ship(config, shipment),
+            Parcel::Letter(letter) => {
+                let transport = match self.transport(config) {
+                    Ok(transport) => transport,
+                    Err(failure) => return self.fail_unsent(Parcel::Letter(letter), &failure),
+                };
+                let request = requests::update(config, &letter.update);
+                let config = Arc::clone(config);
+                self.letter_away = true;
+                self.tasks.spawn(async move {
+                    let result = transport::attempt(transport, request).await;
+                    Done::Updated {
+                        letter,
+                        config,
+                        result,
+                    }
+                });
+            }
+        }
+    }
+
+    pub(super) fn ship(&mut self, config: &Arc<Config>, shipment: Shipment) {
+        let transport = match self.transport(config) {
+            Ok(transport) => transport,
+            Err(failure) => return self.fail_unsent(Parcel::Shipment(shipment), &failure),
+        };
+        let may_compress = self.may_compress && !shipment.uncompressed;
+        let (request, compressed) =
+            requests::traces(config, &shipment.envelope, &shipment.batch, may_compress);
+        self.shipments_away += 1;
+        self.shared
+            .counters
+            .bytes_sent
+            .fetch_add(request.body.len() as u64, Ordering::Relaxed);
+        self.shared.log.debug(|| {
+            format!(
+                "POST {}: {} events, {} bytes",
+                request.url,
+                shipment.batch.len(),
+                request.body.len()
+            )
+        });
+        let config = Arc::clone(config);
+        self.tasks.spawn(async move {
+            let result = transport::attempt(transport, request).await;
+            Done::Sent {
+                shipment,
+                compressed,
+                config,
+                result,
+            }
+        });
+    }
+
+    /// The client, made before the first request: making one may look for certificates.
+    pub(super) fn transport(&mut self, config: &Config) -> Result<Arc<dyn Transport>, Failure> {
+        if let Some(transport) = &self.transport {
+            return Ok(Arc::clone(transport));
+        }
+        let transport: Arc<dyn Transport> = if config.test_mode {
+            Arc::new(Nowhere)
+        } else {
+            let https = requests::traces_url(config).starts_with("https:")
+                || config.server_url.starts_with("https:");
+            Arc::new(Http::new(https)?)
+        };
+        self.transport = Some(Arc::clone(&transport));
+        Ok(transport)
+    }
+
+    pub(super) fn fail_unsent(&mut self, parcel: Parcel, failure: &Failure) {
+        match parcel {
+            Parcel::Shipment(shipment) => self.put_back(shipment, None, &failure.reason),
+            Parcel::Letter(letter) => self.put_back_letter(letter, None, &failure.reason),
+        }
+    }
+}

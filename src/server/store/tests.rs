@@ -1,0 +1,322 @@
+use super::*;
+use crate::server::mapping::Mapped;
+use crate::server::types::{Buckets, Event, EventKind, Session};
+use serde_json::{Value, json};
+
+struct Fixture {
+    store: Store,
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    Fixture {
+        store: Store::open(&path, false, |_| {}).unwrap(),
+        path,
+        _folder: folder,
+    }
+}
+
+impl Fixture {
+    fn write(&self, ops: Vec<Op>) -> Vec<Outcome> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(self.store.write(ops)).unwrap()
+    }
+
+    fn session(&self, id: &str) -> Session {
+        let whole = |reader: &Reader<'_>| reader.whole_session(reader.session(id)?.unwrap());
+        self.store.read(whole).unwrap()
+    }
+
+    fn events(&self, id: &str) -> Vec<Event> {
+        let events = |reader: &Reader<'_>| reader.events(reader.session(id)?.unwrap().id);
+        self.store.read(events).unwrap()
+    }
+}
+
+fn buckets(value: &Value) -> Buckets {
+    let mut buckets = Buckets::default();
+    for bucket in crate::server::types::BUCKETS {
+        if let Some(Value::Object(map)) = value.get(bucket.name()) {
+            *buckets.get_mut(bucket) = map.clone();
+        }
+    }
+    buckets
+}
+
+fn event(id: &str, parent: Option<&str>, kind: EventKind, content: &Value) -> Mapped {
+    Mapped {
+        event_id: id.to_owned(),
+        session_id: "s".to_owned(),
+        parent_id: parent.map(str::to_owned),
+        kind,
+        name: format!("{id}-name"),
+        start_ms: 1000.0,
+        end_ms: 1500.0,
+        duration_ms: 500.0,
+        buckets: buckets(content),
+        raw: "{}".to_owned(),
+        ..Mapped::default()
+    }
+}
+
+fn add(event: Mapped) -> Op {
+    Op::Event(Box::new(NewEvent::new(event)))
+}
+
+fn start(name: Option<&str>, content: &Value) -> Op {
+    Op::Session(Box::new(SessionPatch {
+        session_id: "s".to_owned(),
+        name: name.map(str::to_owned),
+        buckets: buckets(content),
+        ..SessionPatch::default()
+    }))
+}
+
+#[test]
+fn a_session_adds_up_what_its_events_say() {
+    let fixture = fixture();
+    let mut failed = event("tool", Some("root"), EventKind::Tool, &json!({}));
+    failed.error = Some("boom".to_owned());
+    let model = json!({"metadata": {"prompt_tokens": 10, "completion_tokens": "5"}, "metrics": {"cost": 0.25}});
+    let mut root = event(
+        "root",
+        None,
+        EventKind::Chain,
+        &json!({"metadata": {"total_tokens": 15}, "metrics": {"cost": 0.25}}),
+    );
+    root.end_ms = 3000.0;
+    // Children come before their parents.
+    fixture.write(vec![
+        add(event("model", Some("root"), EventKind::Model, &model)),
+        add(failed),
+    ]);
+    assert_eq!(fixture.session("s").session_name, "unknown");
+    fixture.write(vec![add(root)]);
+    let session = fixture.session("s");
+    assert_eq!(session.session_name, "root-name");
+    assert_eq!(
+        (session.events, session.model_calls, session.errors),
+        (3, 1, 1)
+    );
+    // What the chain says is the sum of what the model said.
+    assert_eq!((session.tokens, session.cost), (15, 0.25));
+    assert_eq!((session.start_time, session.end_time), (1000.0, 3000.0));
+    assert_eq!(session.duration, 2000.0);
+}
+
+#[test]
+fn the_same_event_again_is_merged_and_counted_once() {
+    let fixture = fixture();
+    let first = json!({"inputs": {"a": 1, "n": {"x": 1}}, "metadata": {"total_tokens": 7}});
+    let again = json!({"inputs": {"b": 2, "n": {"y": 2}}, "metadata": {"total_tokens": 9}});
+    fixture.write(vec![add(event("e", None, EventKind::Model, &first))]);
+    let mut second = event("e", None, EventKind::Model, &again);
+    second.error = Some("late".to_owned());
+    fixture.write(vec![add(second.clone()), add(second)]);
+    let session = fixture.session("s");
+    assert_eq!((session.events, session.tokens, session.errors), (1, 9, 1));
+    let events = fixture.events("s");
+    assert_eq!(events.len(), 1);
+    assert_eq!(
+        Value::from(events[0].inputs.clone()),
+        json!({"a": 1, "b": 2, "n": {"x": 1, "y": 2}})
+    );
+    assert_eq!(events[0].error.as_deref(), Some("late"));
+}
+
+#[test]
+fn children_find_a_parent_that_names_its_own_id() {
+    let fixture = fixture();
+    let mut parent = event("own-id", None, EventKind::Chain, &json!({}));
+    parent.span_key = Some("by-span".to_owned());
+    fixture.write(vec![add(event(
+        "child",
+        Some("by-span"),
+        EventKind::Tool,
+        &json!({}),
+    ))]);
+    fixture.write(vec![add(parent.clone())]);
+    let parents: Vec<String> = fixture
+        .events("s")
+        .into_iter()
+        .map(|event| event.parent_id)
+        .collect();
+    assert_eq!(parents, ["own-id", "s"]);
+    // Once more without the id: still the same event.
+    parent.event_id = "by-span".to_owned();
+    parent.span_key = None;
+    fixture.write(vec![add(parent)]);
+    assert_eq!(fixture.events("s").len(), 2);
+}
+
+#[test]
+fn an_id_that_is_told_late_renames_the_event() {
+    let fixture = fixture();
+    fixture.write(vec![add(event(
+        "by-span",
+        None,
+        EventKind::Tool,
+        &json!({"inputs": {"a": 1}}),
+    ))]);
+    let mut told = event(
+        "own-id",
+        None,
+        EventKind::Tool,
+        &json!({"inputs": {"b": 2}}),
+    );
+    told.span_key = Some("by-span".to_owned());
+    fixture.write(vec![add(told)]);
+    let events = fixture.events("s");
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].event_id, "own-id");
+    assert_eq!(
+        Value::from(events[0].inputs.clone()),
+        json!({"a": 1, "b": 2})
+    );
+}
+
+#[test]
+fn names_by_how_good_they_are() {
+    let fixture = fixture();
+    let mut spoken = event("child", Some("x"), EventKind::Tool, &json!({}));
+    spoken.service = Some("service".to_owned());
+    fixture.write(vec![add(spoken)]);
+    assert_eq!(fixture.session("s").session_name, "service");
+    fixture.write(vec![start(Some("given"), &json!({}))]);
+    fixture.write(vec![add(event("root", None, EventKind::Chain, &json!({})))]);
+    assert_eq!(fixture.session("s").session_name, "given");
+    fixture.write(vec![start(Some("given anew"), &json!({}))]);
+    assert_eq!(fixture.session("s").session_name, "given anew");
+}
+
+#[test]
+fn updates_merge_into_events_and_sessions() {
+    let fixture = fixture();
+    fixture.write(vec![
+        start(Some("n"), &json!({"metadata": {"a": 1}})),
+        add(event(
+            "e",
+            None,
+            EventKind::Model,
+            &json!({"metadata": {"a": 1, "total_tokens": 3}}),
+        )),
+    ]);
+    let update = |id: &str, content: Value, duration: Option<f64>| {
+        Op::Update(Box::new(Update {
+            event_id: id.to_owned(),
+            duration,
+            buckets: buckets(&content),
+            ..Update::default()
+        }))
+    };
+    let done = fixture.write(vec![
+        update(
+            "e",
+            json!({"metadata": {"total_tokens": 30}, "feedback": {"ok": true}}),
+            Some(9.0),
+        ),
+        update(
+            "s",
+            json!({"metadata": {"b": 2}, "user_properties": {"user_id": "ada"}}),
+            Some(12.5),
+        ),
+        update("nobody", json!({}), None),
+    ]);
+    assert_eq!(done, [Outcome::Done, Outcome::Done, Outcome::Unknown]);
+    let session = fixture.session("s");
+    assert_eq!(Value::from(session.metadata), json!({"a": 1, "b": 2}));
+    assert_eq!((session.duration, session.tokens), (12.5, 30));
+    let event = &fixture.events("s")[0];
+    assert_eq!(event.duration, 9.0);
+    assert_eq!(Value::from(event.feedback.clone()), json!({"ok": true}));
+}
+
+#[test]
+fn an_announced_session_begins_with_its_first_event() {
+    let fixture = fixture();
+    fixture.write(vec![start(Some("n"), &json!({}))]);
+    assert!(fixture.session("s").start_time > 1e12);
+    assert_eq!(fixture.session("s").duration, 0.0);
+    fixture.write(vec![add(event("e", None, EventKind::Tool, &json!({})))]);
+    assert_eq!(fixture.session("s").start_time, 1000.0);
+}
+
+#[test]
+fn what_was_answered_is_there_after_the_process_died() {
+    let fixture = fixture();
+    fixture.write(vec![add(event(
+        "e",
+        None,
+        EventKind::Tool,
+        &json!({"inputs": {"a": 1}}),
+    ))]);
+    // As a crash leaves it: the log not yet in the database, nobody closed anything.
+    let copy = fixture.path.with_file_name("copy.db");
+    for suffix in ["", "-wal"] {
+        let of = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+        std::fs::copy(of(&fixture.path), of(&copy)).unwrap();
+    }
+    let store = Store::open(&copy, false, |_| {}).unwrap();
+    let found = store.read(|reader| reader.events(reader.session("s")?.unwrap().id));
+    assert_eq!(found.unwrap().len(), 1);
+    store.close();
+}
+
+#[test]
+fn files_that_are_no_database_of_ours_are_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |path: &Path| match Store::open(path, false, |_| {}) {
+        Ok(_) => panic!("{} was opened", path.display()),
+        Err(error) => {
+            assert!(error.is_io());
+            error.to_string()
+        }
+    };
+    let text = folder.path().join("notes.txt");
+    let content = "not a database, ".repeat(500);
+    std::fs::write(&text, &content).unwrap();
+    assert!(refused(&text).contains("is not a database"));
+    assert_eq!(std::fs::read_to_string(&text).unwrap(), content);
+
+    let other = folder.path().join("other.db");
+    Connection::open(&other)
+        .unwrap()
+        .execute_batch("CREATE TABLE theirs (a)")
+        .unwrap();
+    assert!(refused(&other).contains("another program's"));
+
+    let newer = folder.path().join("newer.db");
+    Store::open(&newer, false, |_| {}).unwrap().close();
+    let db = Connection::open(&newer).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    drop(db);
+    assert!(refused(&newer).contains("newer version"));
+    assert!(refused(&folder.path().join("no/such/folder.db")).contains("cannot be opened"));
+}
+
+#[test]
+fn search_takes_text_as_it_is() {
+    let fixture = fixture();
+    fixture.write(vec![start(Some("100%_sure"), &json!({}))]);
+    let found = |text: &str| {
+        let filter = Filter {
+            text: Some(text.to_owned()),
+            ..Filter::default()
+        };
+        let sort = Sort {
+            by: SortBy::Started,
+            ascending: false,
+        };
+        let rows = |reader: &Reader<'_>| reader.sessions(&filter, sort, 0, 10);
+        fixture.store.read(rows).unwrap().0.len()
+    };
+    assert_eq!(found("0%_s"), 1);
+    assert_eq!(found("0__s"), 0);
+    assert_eq!(found("' OR 1=1 --"), 0);
+    assert_eq!(found("\\"), 0);
+}

@@ -1,0 +1,108 @@
+//! The command `hh dev`, as a process.
+#![cfg(all(feature = "cli", unix))]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+fn dev(arguments: &[&str], data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hh"));
+    command
+        .arg("dev")
+        .args(arguments)
+        .env("XDG_DATA_HOME", data)
+        .env_remove("HH_DEV_HOST")
+        .env_remove("HH_DEV_PORT")
+        .env_remove("HH_DEV_DB")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// The address that the command prints once it answers.
+fn address(child: &mut Child) -> String {
+    let mut line = String::new();
+    let out = child.stdout.as_mut().unwrap();
+    BufReader::new(out).read_line(&mut line).unwrap();
+    let rest = line
+        .split("http://")
+        .nth(1)
+        .unwrap_or_else(|| panic!("{line:?}"));
+    rest.split_whitespace().next().unwrap().to_owned()
+}
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-s", name, &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn it_serves_until_it_is_told_to_stop() {
+    let data = tempfile::tempdir().unwrap();
+    for name in ["INT", "TERM"] {
+        let mut child = dev(&["--port", "0"], data.path()).spawn().unwrap();
+        let address = address(&mut child);
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(
+            stream,
+            "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        signal(&child, name);
+        assert!(child.wait().unwrap().success(), "{name}");
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data.path().join("honeyhive")), 0o700);
+    assert_eq!(mode(&data.path().join("honeyhive/traces.db")), 0o600);
+}
+
+#[test]
+fn what_hinders_it_is_said_in_a_line() {
+    let data = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let notes = data.path().join("notes.txt");
+    std::fs::write(&notes, "not a database, not at all".repeat(100)).unwrap();
+    let notes = notes.to_str().unwrap();
+    for (arguments, said) in [
+        (vec!["--port", &port], "is in use by another program"),
+        (vec!["--port", "0", "--db", notes], "is not a database"),
+        (
+            vec!["--port", "0", "--db", "/no/such/folder/x.db"],
+            "the folder of",
+        ),
+        (
+            vec!["--port", "0", "--host", "203.0.113.7"],
+            "not an address of this machine",
+        ),
+    ] {
+        let output = dev(&arguments, data.path()).output().unwrap();
+        assert!(!output.status.success());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.starts_with("hh: ") && told.contains(said), "{told}");
+    }
+}
+
+#[test]
+fn a_host_beyond_loopback_is_warned_of() {
+    let data = tempfile::tempdir().unwrap();
+    let mut child = dev(&["--port", "0", "--host", "0.0.0.0"], data.path())
+        .spawn()
+        .unwrap();
+    assert!(address(&mut child).starts_with("127.0.0.1:"));
+    signal(&child, "TERM");
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("open to others"), "{told}");
+}

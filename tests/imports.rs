@@ -1,0 +1,140 @@
+//! The direction of dependencies between modules: what may import what, and nothing else.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// A module and the modules it may import besides itself and the ground floor.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("sync", &[]),
+    ("id", &[]),
+    ("clock", &[]),
+    ("log", &[]),
+    ("event", &[]),
+    ("context", &["event"]),
+    ("config", &[]),
+    ("environment", &["config"]),
+    ("resource", &["config"]),
+    ("export", &["config", "environment", "resource", "event"]),
+    ("layer", &["config", "event", "context", "export"]),
+    ("registry", &["export"]),
+    (
+        "lifecycle",
+        &[
+            "config",
+            "environment",
+            "resource",
+            "layer",
+            "export",
+            "registry",
+        ],
+    ),
+    (
+        "enrich",
+        &["layer", "lifecycle", "registry", "event", "context"],
+    ),
+    (
+        "session",
+        &[
+            "layer",
+            "lifecycle",
+            "registry",
+            "event",
+            "context",
+            "enrich",
+        ],
+    ),
+    ("server", &["event", "export"]),
+    ("cli", &["server", "config"]),
+];
+
+/// Whatever may be imported by all.
+const GROUND: &[&str] = &["error", "sync", "id", "clock", "log"];
+
+#[test]
+fn imports_go_one_way() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut breaches = Vec::new();
+    let mut modules = BTreeSet::new();
+    for file in sources(&root) {
+        let relative = file.strip_prefix(&root).expect("below src");
+        let first = relative.components().next().expect("a name");
+        let module = Path::new(first.as_os_str())
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .expect("a module");
+        if matches!(module, "lib" | "bin") {
+            continue;
+        }
+        modules.insert(module.to_owned());
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
+            breaches.push(format!("{module} is not in the table"));
+            continue;
+        };
+        let text = fs::read_to_string(&file).expect("a source file");
+        // Tests at the end of a file, and doc comments, may use whatever the public surface has.
+        let text = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        for line in text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+        {
+            for used in line.split("crate::").skip(1) {
+                for imported in names(used) {
+                    let known = MAY_IMPORT.iter().any(|(name, _)| *name == imported);
+                    let fine = imported == module
+                        || GROUND.contains(&imported)
+                        || allowed.contains(&imported);
+                    if known && !fine {
+                        breaches.push(format!("{}: {}", relative.display(), line.trim()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        breaches.is_empty(),
+        "forbidden imports:\n{}",
+        breaches.join("\n")
+    );
+    let named: BTreeSet<String> = MAY_IMPORT
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
+    assert_eq!(modules, named, "the table names modules that are not there");
+}
+
+/// `a::b` names `a`; `{a, b::c}` names both.
+fn names(used: &str) -> Vec<&str> {
+    let end = |text: &str| {
+        text.find(|character: char| !character.is_alphanumeric() && character != '_')
+            .unwrap_or(text.len())
+    };
+    match used.strip_prefix('{') {
+        Some(list) => list
+            .split('}')
+            .next()
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+            .map(|item| &item[..end(item)])
+            .collect(),
+        None => vec![&used[..end(used)]],
+    }
+}
+
+fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

@@ -1,0 +1,138 @@
+//! What an instance takes of its process, and what a process leaves behind when it ends.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::fault::{Act, Fault};
+use support::*;
+use tracing_subscriber::prelude::*;
+
+const LONG: Duration = Duration::from_secs(15);
+
+fn entries(directory: &str) -> usize {
+    std::fs::read_dir(directory).unwrap().count()
+}
+
+fn threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let mut names: Vec<String> = tasks
+        .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| name.starts_with("honeyhive"))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn no_thread_before_the_first_span_has_closed() {
+    if in_process_of_its_own("no_thread_before_the_first_span_has_closed", &[]).is_some() {
+        return;
+    }
+    let honeyhive = honeyhive::HoneyHive::builder()
+        .test_mode(true)
+        .build()
+        .unwrap();
+    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(honeyhive.layer()));
+    let _ = (honeyhive.stats(), honeyhive.status(), honeyhive.config());
+    honeyhive.flush_blocking(LONG).unwrap();
+    honeyhive
+        .reconfigure(|settings| settings.source("prod"))
+        .unwrap();
+    let span = tracing::dispatcher::with_default(&dispatch, || tracing::info_span!("first"));
+    assert_eq!(threads(), Vec::<String>::new());
+    drop(span);
+    // Linux cuts the name.
+    until("the thread", || threads() == ["honeyhive-expor"]);
+    honeyhive.shutdown_blocking(LONG).unwrap();
+    until("its end", || threads().is_empty());
+}
+
+#[test]
+fn an_instance_without_a_key_starts_nothing() {
+    if in_process_of_its_own("an_instance_without_a_key_starts_nothing", &[]).is_some() {
+        return;
+    }
+    let honeyhive = honeyhive::HoneyHive::builder().build().unwrap();
+    emit(&honeyhive, 100);
+    honeyhive.own_session().enrich(|s| s.metadata("k", 1));
+    honeyhive.flush_blocking(LONG).unwrap();
+    assert_eq!(threads(), Vec::<String>::new());
+    assert_eq!(honeyhive.stats(), honeyhive::report::Stats::default());
+}
+
+#[test]
+fn many_instances_leave_nothing_behind() {
+    let server = Recorder::start();
+    let silent = Fault::start([], Act::Silence);
+    let urls = [
+        ("TEST_URL", server.url.as_str()),
+        ("TEST_SILENT_URL", silent.url.as_str()),
+    ];
+    if in_process_of_its_own("many_instances_leave_nothing_behind", &urls).is_some() {
+        assert_eq!(server.spans().len(), 200);
+        return;
+    }
+    let (url, silent) = (
+        std::env::var("TEST_URL").unwrap(),
+        std::env::var("TEST_SILENT_URL").unwrap(),
+    );
+    let cycle = |n: usize| {
+        let honeyhive = settings(&url).build().unwrap();
+        emit(&honeyhive, 1);
+        match n % 3 {
+            0 => drop(honeyhive),
+            1 => drop(honeyhive.shutdown_blocking(LONG).unwrap()),
+            _ => {
+                honeyhive.flush_blocking(LONG).unwrap();
+                // One that has to give up.
+                let dead = settings(&silent)
+                    .flush_timeout(Duration::ZERO)
+                    .build()
+                    .unwrap();
+                emit(&dead, 1);
+                dead.shutdown_blocking(Duration::from_millis(1))
+                    .unwrap_err();
+            }
+        }
+    };
+    // The first rounds may open what stays open: the clock, the resolver's files.
+    (0..3).for_each(cycle);
+    until("the ends of the first threads", || threads().is_empty());
+    let (before_fds, before_threads) = (entries("/proc/self/fd"), entries("/proc/self/task"));
+    (3..200).for_each(cycle);
+    until("the ends of all threads", || {
+        entries("/proc/self/task") <= before_threads
+    });
+    until("all files to be closed", || {
+        entries("/proc/self/fd") <= before_fds
+    });
+}
+
+#[test]
+fn a_process_that_ends_delivers() {
+    let server = Recorder::start();
+    if in_process_of_its_own(
+        "a_process_that_ends_delivers",
+        &[("TEST_URL", server.url.as_str())],
+    )
+    .is_some()
+    {
+        assert_eq!(server.spans().len(), 300);
+        return;
+    }
+    let honeyhive = settings(&std::env::var("TEST_URL").unwrap())
+        .build()
+        .unwrap();
+    let subscriber = tracing_subscriber::registry().with(honeyhive.layer());
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let work = || (0..100).for_each(|n| tracing::info_span!("work", n).in_scope(|| {}));
+    let thread = std::thread::spawn(work);
+    work();
+    thread.join().unwrap();
+    // The layer lives as long as the process; the owner does not.
+    std::thread::spawn(work).join().unwrap();
+    drop(honeyhive);
+}
