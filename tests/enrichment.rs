@@ -416,7 +416,7 @@ impl Value {
         match self.0 {
             Habit::Logs => tracing::error!(value = ?self, honeyhive.metrics.n = ?self, "logged"),
             Habit::OpensSpansWithItself => {
-                info_span!("of the value", value = ?self).in_scope(|| {})
+                info_span!("of the value", value = ?self).in_scope(|| {});
             }
             Habit::EnrichesWithItself => enrich(|e| e.metadata("recursive", self)),
             Habit::EnrichesThenOpensSpans => {
@@ -433,8 +433,10 @@ impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.act();
         f.write_str("a value")?;
-        while self.0 == Habit::PrintsEndlessly {
-            f.write_str(" and more")?;
+        if self.0 == Habit::PrintsEndlessly {
+            loop {
+                f.write_str(" and more")?;
+            }
         }
         Ok(())
     }

@@ -170,7 +170,7 @@ fn the_layer_works_however_it_is_wrapped() {
                         .layer()
                         .with_filter(EnvFilter::new("info,noise=off")),
                     work,
-                )
+                );
             },
             &["work"],
         ),
@@ -220,7 +220,7 @@ fn two_instances_each_get_everything_under_ids_and_sessions_of_their_own() {
     tracing::subscriber::with_default(subscriber, || {
         warn_span!("root").in_scope(|| {
             info_span!("step").in_scope(|| {
-                warn_span!("leaf").in_scope(|| honeyhive::enrich(|e| e.metric("n", 1)))
+                warn_span!("leaf").in_scope(|| honeyhive::enrich(|e| e.metric("n", 1)));
             });
         });
     });
@@ -297,7 +297,7 @@ fn children_of_spans_that_a_users_filter_hides_do_too() {
         .with(Seen::default())
         .with(layer);
     tracing::subscriber::with_default(subscriber, || {
-        hide_parents(|| info_span!(target: "noise", "hidden"))
+        hide_parents(|| info_span!(target: "noise", "hidden"));
     });
     assert_hung_right(&traced);
 }

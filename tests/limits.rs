@@ -63,7 +63,7 @@ fn a_container_that_would_overflow_goes_whole() {
                     e.metadata("large", &large)
                         .outputs(&large)
                         .metadata("small", [1, 2])
-                })
+                });
             });
         },
     );

@@ -44,7 +44,7 @@ fn fields_become_attributes() {
                     n = 3,
                     user.name = "x",
                     "quoted name" = true
-                ))
+                ));
             },
             &[
                 ("honeyhive_inputs.n", "3"),
@@ -62,7 +62,7 @@ fn fields_become_attributes() {
                     honeyhive_inputs.b = 2,
                     honeyhive.metrics.m = 0.5,
                     honeyhive_user_properties.id = "u"
-                ))
+                ));
             },
             &[
                 ("honeyhive_inputs.a", "1"),
@@ -78,7 +78,7 @@ fn fields_become_attributes() {
                     "s",
                     honeyhive.config.model = "first",
                     honeyhive_config.model = "second"
-                ))
+                ));
             },
             &[("honeyhive_config.model", "second")],
         ),
@@ -90,7 +90,7 @@ fn fields_become_attributes() {
                     honeyhive_metadata = r#"{"a": {"b": [1, null, "x"]}, "c": true}"#,
                     honeyhive.outputs = "plain",
                     honeyhive_feedback = "[1, 2]"
-                ))
+                ));
             },
             &[
                 ("honeyhive_feedback.value.0", "1"),
@@ -111,7 +111,7 @@ fn fields_become_attributes() {
                     openinference.span.kind = "AGENT",
                     input.value = "{}",
                     honeyhive.parent_id = "p"
-                ))
+                ));
             },
             &[
                 ("gen_ai.request.model", "gpt-4o"),
@@ -129,7 +129,7 @@ fn fields_become_attributes() {
                     enrich(|e| {
                         e.input("chat_history", &message)
                             .inputs(serde_json::json!({ "functions": [] }))
-                    })
+                    });
                 });
             },
             &[
@@ -145,7 +145,7 @@ fn fields_become_attributes() {
             || {
                 drop(
                     info_span!("s", a = ?"x\n\"y\"", b = ?Some("x"), c = %"\"z", d = ?["p", "q"], e = "\"kept\""),
-                )
+                );
             },
             &[
                 ("honeyhive_inputs.a", "x\n\"y\""),
@@ -162,7 +162,7 @@ fn fields_become_attributes() {
                     "s",
                     honeyhive.project = "p",
                     honeyhive.event_name = "n"
-                ))
+                ));
             },
             &[
                 ("honeyhive.project", "p"),
@@ -179,7 +179,7 @@ fn fields_become_attributes() {
                     otel.status_code = "OK",
                     otel.status_description = "fine",
                     error = false
-                ))
+                ));
             },
             &[],
         ),
@@ -273,7 +273,7 @@ fn names_and_kinds_follow_the_bridge() {
                     "s",
                     otel.name = display("otel"),
                     honeyhive.event_name = debug("own")
-                ))
+                ));
             },
             "own",
         ),

@@ -61,7 +61,7 @@ fn the_event_type_is_the_first_that_answers_and_explicit_wins() {
                     gen_ai.operation.name = "chat",
                     openinference.span.kind = "LLM",
                     honeyhive.event_type = "tool"
-                ))
+                ));
             },
             "tool",
             None,
@@ -82,7 +82,7 @@ fn the_event_type_is_the_first_that_answers_and_explicit_wins() {
                     "s",
                     gen_ai.operation.name = "chat",
                     honeyhive.event_type = ""
-                ))
+                ));
             },
             "model",
             None,
@@ -94,7 +94,7 @@ fn the_event_type_is_the_first_that_answers_and_explicit_wins() {
                     "s",
                     gen_ai.operation.name = "invoke_agent",
                     openinference.span.kind = "LLM"
-                ))
+                ));
             },
             "chain",
             None,
@@ -115,7 +115,7 @@ fn the_event_type_is_the_first_that_answers_and_explicit_wins() {
                     "s",
                     gen_ai.operation.name = "dance",
                     openinference.span.kind = "AGENT"
-                ))
+                ));
             },
             "chain",
             None,
@@ -151,7 +151,7 @@ fn the_event_type_is_the_first_that_answers_and_explicit_wins() {
                     "s",
                     gen_ai.request.model = "m",
                     gen_ai.usage.input_tokens = 3
-                ))
+                ));
             },
             "model",
             None,
@@ -209,7 +209,7 @@ fn errors_come_from_the_best_source() {
                     otel.status_description = "described",
                     honeyhive.error = "explicit"
                 )
-                .in_scope(|| error!("event"))
+                .in_scope(|| error!("event"));
             },
             (Some("explicit"), None, 2, "explicit"),
         ),
@@ -222,7 +222,7 @@ fn errors_come_from_the_best_source() {
                     otel.status_code = "error",
                     otel.status_message = "described"
                 )
-                .in_scope(|| error!("event"))
+                .in_scope(|| error!("event"));
             },
             (Some("described"), None, 2, "described"),
         ),
@@ -235,7 +235,7 @@ fn errors_come_from_the_best_source() {
             "field before event",
             || {
                 info_span!("s", exception.message = ?"field", exception.type = "Kind")
-                    .in_scope(|| error!("event"))
+                    .in_scope(|| error!("event"));
             },
             (Some("field"), Some("Kind"), 2, "Kind: field"),
         ),
@@ -255,7 +255,7 @@ fn errors_come_from_the_best_source() {
                 info_span!("s").in_scope(|| {
                     error!("first");
                     error!("last");
-                })
+                });
             },
             (Some("last"), None, 2, "last"),
         ),
@@ -343,7 +343,7 @@ fn a_model_span_that_never_answered_is_incomplete() {
                     "s",
                     gen_ai.operation.name = "chat",
                     gen_ai.response.id = "r"
-                ))
+                ));
             },
             None,
         ),
@@ -354,7 +354,7 @@ fn a_model_span_that_never_answered_is_incomplete() {
                     "s",
                     gen_ai.operation.name = "chat",
                     gen_ai.usage.output_tokens = 3
-                ))
+                ));
             },
             None,
         ),
@@ -365,7 +365,7 @@ fn a_model_span_that_never_answered_is_incomplete() {
                     "s",
                     honeyhive.event_type = "model",
                     error = "refused"
-                ))
+                ));
             },
             None,
         ),

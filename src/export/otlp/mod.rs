@@ -1,5 +1,6 @@
 //! From records to the body of a request. Knows the OTLP format in both encodings, not how bodies are sent.
 
+mod attributes;
 mod json;
 #[cfg(feature = "server")]
 pub(crate) mod proto;
@@ -13,8 +14,9 @@ use crate::clock::Anchor;
 use crate::config::Protocol;
 use crate::event::Head;
 use crate::id::SessionId;
+pub(crate) use attributes::{Attribute, Scalar};
 pub(crate) use protobuf::PartialSuccess;
-pub(crate) use span::{Attribute, Scalar, Settings, buckets};
+pub(crate) use span::{Settings, buckets};
 
 /// What all requests of an instance have in common.
 #[derive(Debug)]
