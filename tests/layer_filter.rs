@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use support::traced::{Traced, is_child, session_of, touch};
 use tracing::span::{Attributes, Id};
 use tracing::{
-    Instrument as _, Level, Subscriber, debug_span, enabled, error_span, info_span, trace_span,
-    warn_span,
+    Instrument as _, Subscriber, debug_span, error_span, info_span, trace_span, warn_span,
 };
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Context, Layer};
@@ -102,18 +101,6 @@ fn other_layers_see_what_they_would_see_without_us() {
             "{filter}"
         );
     }
-}
-
-#[test]
-fn what_nobody_wants_is_not_enabled() {
-    let traced = Traced::new();
-    traced.run(|| {
-        assert!(enabled!(Level::INFO) && !enabled!(Level::DEBUG) && !enabled!(Level::TRACE));
-        assert!(debug_span!("debug").is_disabled());
-        // An event that carries nothing for its span is not ours either.
-        assert!(!tracing::event_enabled!(Level::INFO, question));
-        assert!(tracing::event_enabled!(Level::ERROR, question));
-    });
 }
 
 /// Runs `f` with a layer of the instance wrapped in some way.

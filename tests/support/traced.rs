@@ -35,15 +35,19 @@ impl Traced {
         tracing::subscriber::with_default(subscriber, f)
     }
 
+    fn flush(&self) {
+        self.honeyhive.flush_blocking(PATIENCE).expect("a delivery");
+    }
+
     /// All that was recorded.
     pub fn spans(&self) -> Vec<Span> {
-        self.honeyhive.flush_blocking(PATIENCE).expect("a delivery");
+        self.flush();
         self.server.spans()
     }
 
     /// The one span of this name.
     pub fn span(&self, name: &str) -> Span {
-        self.spans();
+        self.flush();
         self.server.span(name)
     }
 
