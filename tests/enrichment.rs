@@ -4,11 +4,10 @@ mod support;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use honeyhive::{EventType, HoneyHive, SpanExt as _, enrich};
-use serde::{Serialize, Serializer};
-use support::traced::{Traced, touch, under};
+use serde::Serialize;
+use support::traced::{Traced, under};
 use support::{PATIENCE, attribute};
 use tracing::{Span, debug_span, info_span};
 use tracing_subscriber::prelude::*;
@@ -395,97 +394,4 @@ fn a_closure_that_panics_changes_nothing() {
     );
     assert_eq!(attribute(&span, "honeyhive_error"), None);
     assert_eq!(traced.stats().cut, 1);
-}
-
-/// What user code does while it formats or serializes itself.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Habit {
-    Logs,
-    OpensSpansWithItself,
-    EnrichesWithItself,
-    EnrichesThenOpensSpans,
-    Panics,
-    PrintsEndlessly,
-}
-
-#[derive(Clone, Copy)]
-struct Value(Habit);
-
-impl Value {
-    fn act(self) {
-        match self.0 {
-            Habit::Logs => tracing::error!(value = ?self, honeyhive.metrics.n = ?self, "logged"),
-            Habit::OpensSpansWithItself => {
-                info_span!("of the value", value = ?self).in_scope(|| {});
-            }
-            Habit::EnrichesWithItself => enrich(|e| e.metadata("recursive", self)),
-            Habit::EnrichesThenOpensSpans => {
-                enrich(|e| e.metadata("recursive", "text"));
-                Self(Habit::OpensSpansWithItself).act();
-            }
-            Habit::Panics => std::panic::resume_unwind(Box::new("in user code")),
-            Habit::PrintsEndlessly => {}
-        }
-    }
-}
-
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.act();
-        f.write_str("a value")?;
-        if self.0 == Habit::PrintsEndlessly {
-            loop {
-                f.write_str(" and more")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.act();
-        if self.0 == Habit::PrintsEndlessly {
-            return serializer.collect_seq(std::iter::repeat("more"));
-        }
-        serializer.serialize_str("a value")
-    }
-}
-
-#[test]
-fn user_code_may_do_what_it_likes() {
-    for (habit, expected, cut) in [
-        (Habit::Logs, "a value", false),
-        (Habit::OpensSpansWithItself, "a value", false),
-        (Habit::EnrichesWithItself, "a value", false),
-        (Habit::EnrichesThenOpensSpans, "a value", false),
-        (Habit::Panics, "panicked while", true),
-        (Habit::PrintsEndlessly, "[cut", true),
-    ] {
-        let traced = Traced::with(|builder| builder.max_attribute_length(1024));
-        let value = Value(habit);
-        traced.run(|| {
-            let span = info_span!("span", field = ?value, late = tracing::field::Empty);
-            let _entered = span.enter();
-            span.record("late", tracing::field::debug(value));
-            enrich(|e| {
-                e.output(value)
-                    .outputs(BTreeMap::from([("listed", [value])]))
-            });
-            tracing::error!(value = ?value, "an error");
-            touch("still alive");
-        });
-        let span = traced.span("span");
-        let found: BTreeMap<_, _> = under(&span, "honeyhive_").into_iter().collect();
-        for key in ["inputs.field", "inputs.late", "outputs.result"] {
-            let text = found.get(key).map_or("", String::as_str);
-            assert!(
-                text.contains(expected) && text.len() < 2048,
-                "{habit:?}: {key} = {text}"
-            );
-        }
-        assert!(!found.contains_key("metadata.recursive"), "{habit:?}");
-        assert_eq!(traced.names(), ["span", "still alive"], "{habit:?}");
-        assert_eq!(traced.stats().cut > 0, cut, "{habit:?}");
-    }
 }

@@ -155,7 +155,7 @@ fn the_last_value_of_a_stream_arrives_and_a_hundred_thousand_writes_are_cheap() 
     );
     assert_eq!(span.dropped_attributes_count, 0);
     assert!(bytes < LIMIT as u64 + 4096, "{bytes}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_stream_in_a_span_that_is_full_is_not_what_is_lost() {
     );
     assert!(span.dropped_attributes_count > 0);
     assert!(bytes < LIMIT as u64 + 4096, "{bytes}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
 #[test]
@@ -250,5 +250,5 @@ fn a_flood_of_new_fields_is_bounded_and_counted() {
     assert_eq!(span.attributes.len(), CORE + 1024);
     assert_eq!(span.dropped_attributes_count as usize, 20_001 - 1024);
     assert!(bytes < LIMIT as u64 + 4096, "{bytes}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
