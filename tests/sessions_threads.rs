@@ -35,8 +35,12 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[track_caller]
 fn assert_in(names: &[&str], session: &str) {
+    let spans = traced().spans();
     for name in names {
-        assert_eq!(session_of(&traced().span(name)), session, "{name}");
+        let mut found = spans.iter().filter(|span| span.name == *name);
+        let span = found.next().expect("an event");
+        assert!(found.next().is_none(), "{name}");
+        assert_eq!(session_of(span), session, "{name}");
     }
 }
 

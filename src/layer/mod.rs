@@ -140,7 +140,7 @@ impl Shared {
             for mut record in recorder.table.sweep() {
                 record.head.unfinished = true;
                 record.head.end = now;
-                record.finish(self.capture.load().limits);
+                record.finish(|| self.capture.load().limits);
                 self.exporter.submit(&record);
             }
         }
@@ -331,7 +331,7 @@ impl Recorder {
         if record.head.end == 0 {
             record.head.end = clock::ticks();
         }
-        record.finish(self.shared.capture.load().limits);
+        record.finish(|| self.shared.capture.load().limits);
         self.shared.exporter.submit(&record);
         state::give_back(record);
     }
