@@ -515,7 +515,9 @@ impl Exporter {
 impl Drop for Exporter {
     fn drop(&mut self) {
         if self.is_running() {
-            let deadline = deadline(Instant::now(), self.shared.strategy.flush_timeout);
+            let configured = self.shared.config.load().flush_timeout;
+            let timeout = configured.unwrap_or(self.shared.strategy.flush_timeout);
+            let deadline = deadline(Instant::now(), timeout);
             self.command(Command::Stop(deadline, None));
         }
     }

@@ -269,6 +269,10 @@ impl Worker {
                         if self.shared.strategy.flush_on_timer {
                             self.take_records();
                         }
+                        if self.chunks.is_empty() {
+                            // A quiet interval: the memory of the last burst is given back.
+                            self.spare.clear();
+                        }
                     }
                 }
                 Woken::Done(done) => self.finish(*done),

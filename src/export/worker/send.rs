@@ -16,7 +16,7 @@ use crate::id::SessionId;
 /// A batch is closed when its spans have grown to this.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Empty buffers that are kept.
-const SPARE: usize = 16;
+const SPARE: usize = 4;
 
 impl Worker {
     /// Puts on its way whatever may go now.
