@@ -333,7 +333,7 @@ impl<'a> Reading<'a> {
 
     fn finish(mut self, head: &Head, anchor: Anchor, settings: &'a Settings) -> Span<'a> {
         let start = anchor.unix_nanos(head.start);
-        let end = anchor.unix_nanos(head.end.max(head.start));
+        let end = anchor.unix_nanos(head.end.max(head.start)).max(start);
         let event_type = self.event_type(settings);
         let error = self.error(head);
         self.attributes.trim();

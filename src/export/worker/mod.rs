@@ -28,6 +28,7 @@ use super::queue::Chunk;
 use super::report::{DropReason, FlushReport};
 use super::transport::{Failure, Reply, Transport};
 use super::{Command, ENDED, FAILED, Shared, Update, requests};
+use crate::clock;
 use crate::config::Config;
 use crate::error::Error;
 use crate::id::SessionId;
@@ -45,6 +46,7 @@ pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
         .name("honeyhive-export".to_owned())
         .spawn(move || {
             let _quiet = quiet();
+            clock::calibrate();
             let ended = catch_unwind(AssertUnwindSafe(|| work(&shared)));
             let failure = match ended {
                 Ok(Ok(())) => None,
