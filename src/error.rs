@@ -92,7 +92,8 @@ impl Error {
         self.inner.kind == Kind::Timeout
     }
 
-    /// Events could not be delivered: the endpoint refused them or could not be reached.
+    /// Events could not be delivered: the endpoint refused them or the key, or they were lost. An endpoint that cannot
+    /// be reached is tried again until the deadline, so that is a timeout.
     #[must_use]
     pub fn is_delivery(&self) -> bool {
         self.inner.kind == Kind::Delivery
@@ -117,16 +118,16 @@ impl fmt::Display for Error {
     }
 }
 
+/// The sentence that `Display` prints, and its causes: what a `main` that returns an error shows.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Error");
-        debug
-            .field("kind", &self.inner.kind)
-            .field("message", &self.inner.message);
-        if let Some(source) = &self.inner.source {
-            debug.field("source", source);
+        f.write_str(&self.inner.message)?;
+        let mut source = StdError::source(self);
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
         }
-        debug.finish()
+        Ok(())
     }
 }
 

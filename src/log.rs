@@ -9,7 +9,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use tracing::dispatcher::{self, WeakDispatch};
-use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, debug, warn};
 
 use crate::sync::lock;
@@ -45,11 +44,8 @@ impl Log {
             .as_ref()
             .and_then(WeakDispatch::upgrade);
         guarded(|| match dispatch {
-            Some(dispatch) => {
-                dispatcher::with_default(&dispatch, || warn!(target: "honeyhive", "{message}"));
-            }
-            None if is_heard() => warn!(target: "honeyhive", "{message}"),
-            None => cry(message),
+            Some(dispatch) => dispatcher::with_default(&dispatch, || say(message)),
+            None => say(message),
         });
     }
 
@@ -76,9 +72,14 @@ pub(crate) fn cry(message: &str) {
     let _ = writeln!(std::io::stderr(), "honeyhive: {message}");
 }
 
-/// Whether this thread has a subscriber; the worker, for one, has none of its own.
-fn is_heard() -> bool {
-    dispatcher::has_been_set() && dispatcher::get_default(|current| !current.is::<NoSubscriber>())
+/// Through the current subscriber if some layer of it listens to warnings of ours; a registry with nothing but our
+/// layer does not, nor does a thread without a subscriber, such as the worker.
+fn say(message: &str) {
+    if tracing::enabled!(target: "honeyhive", tracing::Level::WARN) {
+        warn!(target: "honeyhive", "{message}");
+    } else {
+        cry(message);
+    }
 }
 
 /// A subscriber that panics must not end the worker.

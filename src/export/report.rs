@@ -53,7 +53,7 @@ impl fmt::Display for DropReason {
 }
 
 /// Numbers of events lost, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dropped {
     counts: [u64; DropReason::ALL.len()],
 }
@@ -81,6 +81,12 @@ impl Dropped {
             .into_iter()
             .map(|reason| (reason, self.of(reason)))
             .filter(|(_, count)| *count > 0)
+    }
+}
+
+impl fmt::Debug for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
