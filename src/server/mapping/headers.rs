@@ -123,3 +123,67 @@ fn is_credential(name: &str) -> bool {
     };
     CREDENTIALS.iter().any(|part| name.contains(part))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::map;
+    use super::super::tests::{bare, pair};
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn credentials_are_nowhere() {
+        let secret = "s3cret";
+        let headers = |name: &str| proto::AnyValue {
+            value: Some(proto::Value::Map(proto::KeyValueList {
+                values: vec![pair(name, secret), pair("accept", "*/*")],
+            })),
+        };
+        let pairs = |name: &str| proto::AnyValue {
+            value: Some(proto::Value::Array(proto::ArrayValue {
+                values: [name, secret]
+                    .map(|text| pair("", text).value.unwrap())
+                    .to_vec(),
+            })),
+        };
+        for name in [
+            "authorization",
+            "Proxy-Authorization",
+            "X-API-KEY",
+            "api_key",
+            "Cookie",
+            "set-cookie",
+        ] {
+            for value in [
+                headers(name),
+                pairs(name),
+                pair("", &json!({name: secret}).to_string()).value.unwrap(),
+                pair("", &json!([[name, secret]]).to_string())
+                    .value
+                    .unwrap(),
+                pair("", &json!([format!("{name}: {secret}")]).to_string())
+                    .value
+                    .unwrap(),
+                pair("", &format!("{{{name:?}: Sensitive, {secret:?}}}"))
+                    .value
+                    .unwrap(),
+            ] {
+                for key in ["gen_ai.headers", "llm.headers"] {
+                    let attribute = proto::KeyValue {
+                        key: key.to_owned(),
+                        value: Some(value.clone()),
+                    };
+                    let event = map(bare(vec![attribute], Vec::new()), None, "").unwrap();
+                    let shown = format!("{event:?}");
+                    assert!(
+                        !shown.contains(secret) && shown.contains("[redacted]"),
+                        "{name} {shown}"
+                    );
+                }
+            }
+            let one = vec![pair(&format!("http.request.header.{name}"), secret)];
+            let event = map(bare(one, Vec::new()), None, "").unwrap();
+            assert!(!format!("{event:?}").contains(secret));
+        }
+    }
+}

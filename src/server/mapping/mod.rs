@@ -153,6 +153,8 @@ fn custom_uuid(bytes: [u8; 16]) -> String {
 }
 
 #[cfg(test)]
+mod arbitrary;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -62,6 +62,7 @@ fn bridge() -> Vec<Case> {
         ("mtc", json!({"otel.status_code": "ok", "error": "e"}), json!({"error": null})),
         ("mtc", json!({"otel.status_code": "ERROR", "otel.status_message": "m"}), json!({"error": "m"})),
         ("mtc", json!({"otel.status_code": "ERROR", "otel.status_description": "m"}), json!({"error": "m"})),
+        ("mtc", json!({"otel.status_code": "ERROR", "otel.status_message": "m", "error": "e"}), json!({"error": "m"})),
         ("mtc", json!({"error": "\"e\""}), json!({"error": "e"})),
         ("mtc", json!({"error.message": "e"}), json!({"error": "e"})),
         ("mtc", json!({"exception.message": "e"}), json!({"error": "e"})),
