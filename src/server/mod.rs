@@ -16,6 +16,12 @@
 //! `/session/start` and `/events`; spans of other SDKs show up too. It listens on loopback only, unless told otherwise,
 //! and asks for no key. The command `hh dev` (feature `cli`) is the same server in a process of its own.
 //!
+//! Attributes become fields of events as the platform has them: HoneyHive's own, those of the OpenTelemetry GenAI
+//! conventions (current and older), of OpenInference and of Traceloop, and what rig, adk-rust, langchain-rust, swiftide and
+//! others name in their own way. Where two say the same, HoneyHive's own wins, then GenAI, OpenInference, Traceloop, older
+//! GenAI, a framework's own, and last what only says input and output. An attribute that nobody knows is kept in the
+//! metadata under its name. Credentials among recorded headers are redacted.
+//!
 //! Knows the wire format and the attribute names; never the layer, the configuration or the client.
 
 mod http;
