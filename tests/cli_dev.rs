@@ -15,6 +15,7 @@ fn dev(arguments: &[&str], data: &Path) -> Command {
         .env_remove("HH_DEV_HOST")
         .env_remove("HH_DEV_PORT")
         .env_remove("HH_DEV_DB")
+        .env_remove("HH_DEV_ALLOW_HOST")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
@@ -140,4 +141,30 @@ fn a_host_beyond_loopback_is_warned_of() {
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("open to others"), "{told}");
+}
+
+#[test]
+fn a_name_that_was_allowed_is_answered() {
+    let data = tempfile::tempdir().unwrap();
+    let mut child = dev(&["--port", "0", "--allow-host", "hh"], data.path())
+        .env("HH_DEV_ALLOW_HOST", "other")
+        .spawn()
+        .unwrap();
+    let address = address(&mut child);
+    let status = |host: &str| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(
+            stream,
+            "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(status("hh:4318"), "200");
+    // The argument takes the variable's place, as everywhere.
+    assert_eq!(status("other"), "403");
+    signal(&child, "TERM");
+    child.wait().unwrap();
 }

@@ -226,6 +226,10 @@ fn a_session_as_a_tree_with_its_events() {
     let text = page.text();
     assert_eq!(text.matches("role=\"treeitem\"").count(), 6);
     assert_eq!(text.matches("aria-level=\"3\"").count(), 3);
+    for (place, of) in [(1, 2), (2, 2), (1, 1)] {
+        let third = format!("aria-level=\"3\" aria-posinset=\"{place}\" aria-setsize=\"{of}\"");
+        assert_eq!(text.matches(&third).count(), 1, "{place} of {of}");
+    }
     for expected in ["in progress", "842", "1 error", "class=\"err below\""] {
         assert!(text.contains(expected), "{expected}");
     }

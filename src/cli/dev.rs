@@ -17,6 +17,15 @@ pub(super) struct Arguments {
     #[arg(long, env = "HH_DEV_PORT", default_value_t = Builder::DEFAULT_PORT)]
     port: u16,
 
+    /// Name by which others call it, as that of a container; may be given several times
+    #[arg(
+        long,
+        env = "HH_DEV_ALLOW_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    allow_host: Vec<String>,
+
     /// File that keeps everything [default: traces.db in the user's data directory]
     #[arg(long, env = "HH_DEV_DB", value_name = "PATH")]
     db: Option<PathBuf>,
@@ -33,7 +42,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         Some(path) => path.clone(),
         None => default_database(&|name| std::env::var_os(name))?,
     };
-    let server = Server::builder()
+    let server = arguments
+        .allow_host
+        .iter()
+        .fold(Server::builder(), Builder::allow_host)
         .host(arguments.host.as_str())
         .port(arguments.port)
         .database(&path)

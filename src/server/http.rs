@@ -59,14 +59,24 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 #[derive(Clone, Debug)]
 pub(crate) struct Hosts {
     bound: String,
+    /// Names that whoever started the server vouches for.
+    allowed: Vec<String>,
     /// Listening beyond loopback: any address may lead here, but still no name.
     open: bool,
 }
 
 impl Hosts {
-    pub(crate) fn new(bound: &str, address: IpAddr) -> Self {
+    pub(crate) fn new(bound: &str, address: IpAddr, allowed: &[String]) -> Self {
+        let allowed = allowed.iter().map(|name| match name.parse::<IpAddr>() {
+            Ok(_) => name.trim(),
+            Err(_) => name_of(name.trim()),
+        });
         Self {
             bound: bound.to_ascii_lowercase(),
+            allowed: allowed
+                .filter(|name| !name.is_empty())
+                .map(str::to_ascii_lowercase)
+                .collect(),
             open: !address.is_loopback(),
         }
     }
@@ -78,7 +88,8 @@ impl Hosts {
         let Some(host) = host.filter(|host| self.knows(host)) else {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
-                "this server answers to localhost and its own address only; check the Host header",
+                "this server answers to localhost, its own address and the names it was told to allow; \
+                 check the Host header, or start it with --allow-host",
             ));
         };
         let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -103,6 +114,10 @@ impl Hosts {
     fn knows(&self, host: &str) -> bool {
         let name = name_of(host);
         if name.eq_ignore_ascii_case("localhost") || name.eq_ignore_ascii_case(&self.bound) {
+            return true;
+        }
+        let allowed = |known: &String| name.eq_ignore_ascii_case(known);
+        if self.allowed.iter().any(allowed) {
             return true;
         }
         match name.parse::<IpAddr>() {
@@ -210,7 +225,7 @@ mod tests {
 
     #[test]
     fn only_names_that_must_lead_here_are_answered() {
-        let local = Hosts::new("127.0.0.1", IpAddr::from([127, 0, 0, 1]));
+        let local = Hosts::new("127.0.0.1", IpAddr::from([127, 0, 0, 1]), &[]);
         for host in [
             "127.0.0.1:4318",
             "localhost",
@@ -229,14 +244,28 @@ mod tests {
         ] {
             assert!(!admits(&local, host, None), "{host}");
         }
-        let open = Hosts::new("0.0.0.0", IpAddr::from([0, 0, 0, 0]));
+        let open = Hosts::new("0.0.0.0", IpAddr::from([0, 0, 0, 0]), &[]);
         assert!(admits(&open, "10.0.0.1:4318", None));
         assert!(!admits(&open, "evil.example", None));
     }
 
     #[test]
+    fn allowed_names_are_answered_too() {
+        let allowed = ["hh".to_owned(), "Box.lan:4318".to_owned(), String::new()];
+        let hosts = Hosts::new("0.0.0.0", IpAddr::from([0, 0, 0, 0]), &allowed);
+        for host in ["hh", "HH:4318", "box.lan", "box.lan:80", "localhost"] {
+            assert!(admits(&hosts, host, None), "{host}");
+        }
+        for host in ["hhh", "hh.evil.example", "evil.example", "", ":4318"] {
+            assert!(!admits(&hosts, host, None), "{host}");
+        }
+        assert!(admits(&hosts, "hh:4318", Some("http://hh:4318")));
+        assert!(!admits(&hosts, "hh:4318", Some("http://evil.example")));
+    }
+
+    #[test]
     fn pages_of_other_origins_cannot_write() {
-        let local = Hosts::new("127.0.0.1", IpAddr::from([127, 0, 0, 1]));
+        let local = Hosts::new("127.0.0.1", IpAddr::from([127, 0, 0, 1]), &[]);
         let host = "127.0.0.1:4318";
         assert!(admits(&local, host, Some("http://127.0.0.1:4318")));
         for origin in [

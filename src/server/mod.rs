@@ -16,6 +16,12 @@
 //! `/session/start` and `/events`; spans of other SDKs show up too. It listens on loopback only, unless told otherwise,
 //! and asks for no key. The command `hh dev` (feature `cli`) is the same server in a process of its own.
 //!
+//! Attributes become fields of events as the platform has them: HoneyHive's own, those of the OpenTelemetry GenAI
+//! conventions (current and older), of OpenInference and of Traceloop, and what rig, adk-rust, langchain-rust, swiftide and
+//! others name in their own way. Where two say the same, HoneyHive's own wins, then GenAI, OpenInference, Traceloop, older
+//! GenAI, a framework's own, and last what only says input and output. An attribute that nobody knows is kept in the
+//! metadata under its name. Credentials among recorded headers are redacted.
+//!
 //! Knows the wire format and the attribute names; never the layer, the configuration or the client.
 
 mod http;
@@ -101,6 +107,7 @@ pub struct Builder {
     host: String,
     port: u16,
     database: Option<PathBuf>,
+    allowed: Vec<String>,
 }
 
 impl Builder {
@@ -119,6 +126,28 @@ impl Builder {
     /// Listens on this port, `0` for any free one; [`DEFAULT_PORT`](Self::DEFAULT_PORT) otherwise.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Answers requests to this name too, as that of a container or of a machine on one's own network. May be called
+    /// several times; letters of either case are the same, and a port after the name counts for nothing.
+    ///
+    /// Unless a name is allowed, the server answers to `localhost`, to addresses that lead to it and to the name it was
+    /// told to listen on. All others are refused: a page of the web could have a name of its own lead here, and read
+    /// everything under it. Allow only names that others cannot make theirs.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), honeyhive::Error> {
+    /// // In a container called `hh`, for programs in others that send to http://hh:4318.
+    /// let server = honeyhive::server::Server::builder()
+    ///     .port(0)
+    ///     .allow_host("hh")
+    ///     .start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn allow_host(mut self, name: impl Into<String>) -> Self {
+        self.allowed.push(name.into());
         self
     }
 
@@ -153,7 +182,7 @@ impl Builder {
         let app = Arc::new(App {
             store: store.clone(),
             live,
-            hosts: http::Hosts::new(&self.host, address.ip()),
+            hosts: http::Hosts::new(&self.host, address.ip(), &self.allowed),
             url: url.clone(),
             stopping: stopping.clone(),
         });
@@ -222,6 +251,7 @@ impl Server {
             host: Builder::DEFAULT_HOST.to_owned(),
             port: Builder::DEFAULT_PORT,
             database: None,
+            allowed: Vec::new(),
         }
     }
 

@@ -114,6 +114,7 @@ pub(crate) struct Status {
 }
 
 impl Status {
+    pub(crate) const OK: i32 = 1;
     pub(crate) const ERROR: i32 = 2;
 }
 

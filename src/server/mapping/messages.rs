@@ -4,6 +4,18 @@
 use super::value::{parse, text};
 use serde_json::{Map, Value, json};
 
+/// What a message has some of.
+const SAID: [&str; 8] = [
+    "role",
+    "content",
+    "contents",
+    "parts",
+    "text",
+    "tool_calls",
+    "finish_reason",
+    "refusal",
+];
+
 /// The messages in a value: an array of them, one, `{messages: [..]}`, JSON text of these, or plain text as `role`.
 pub(super) fn read(value: Value, role: &str) -> Vec<Value> {
     match parse(value) {
@@ -12,12 +24,24 @@ pub(super) fn read(value: Value, role: &str) -> Vec<Value> {
             .into_iter()
             .flat_map(|item| message(item, role))
             .collect(),
-        Value::Object(mut map) => match map.remove("messages") {
-            Some(inner @ Value::Array(_)) => read(inner, role),
-            _ => message(Value::Object(map), role),
+        Value::Object(mut map) => match list_in(&mut map) {
+            Some(inner) => read(inner, role),
+            None => message(Value::Object(map), role),
         },
         plain => vec![json!({"role": role, "content": text(&plain)})],
     }
+}
+
+/// The conversation in the body of a request or of an answer: OpenAI's, Gemini's.
+fn list_in(map: &mut Map<String, Value>) -> Option<Value> {
+    if map.contains_key("role") {
+        return None;
+    }
+    let is_list = |key: &&str| matches!(map.get(*key), Some(Value::Array(_)));
+    let key = ["messages", "contents", "candidates", "choices"]
+        .into_iter()
+        .find(is_list)?;
+    map.remove(key)
 }
 
 /// One message; results of several tool calls in one message become as many messages.
@@ -27,15 +51,34 @@ fn message(value: Value, default_role: &str) -> Vec<Value> {
         Value::Null => return Vec::new(),
         plain => return vec![json!({"role": default_role, "content": text(&plain)})],
     };
-    if let Some(Value::Object(inner)) = map.remove("message") {
-        for (key, value) in inner {
-            map.entry(key).or_insert(value);
+    let is_message = |key: &str, inner: &Map<String, Value>| {
+        key == "message" || inner.contains_key("parts") || inner.contains_key("role")
+    };
+    for around in ["message", "content"] {
+        if let Some(Value::Object(inner)) = map.get_mut(around)
+            && is_message(around, inner)
+        {
+            let inner = std::mem::take(inner);
+            map.remove(around);
+            for (key, value) in inner {
+                map.entry(key).or_insert(value);
+            }
         }
+    }
+    if map.is_empty() {
+        return Vec::new();
+    }
+    if !SAID.iter().any(|key| map.contains_key(*key)) {
+        // No message: whatever it is, it was said.
+        let content = Value::Object(map).to_string();
+        return vec![json!({"role": default_role, "content": content})];
     }
     let role = match map.remove("role").or_else(|| map.remove("type")) {
         Some(Value::String(role)) => match role.as_str() {
             "human" => "user".to_owned(),
             "ai" | "model" => "assistant".to_owned(),
+            // The type of a part, not of who said it.
+            "text" | "message" => default_role.to_owned(),
             _ => role,
         },
         _ => default_role.to_owned(),
@@ -49,7 +92,8 @@ fn message(value: Value, default_role: &str) -> Vec<Value> {
     let parts = map
         .remove("parts")
         .or_else(|| map.remove("contents"))
-        .or_else(|| map.remove("content"));
+        .or_else(|| map.remove("content"))
+        .or_else(|| map.remove("text"));
     let content = match parts {
         Some(Value::Array(parts)) => content(parts, &mut calls, &mut results, &mut out),
         Some(other) => other,
@@ -104,7 +148,10 @@ fn content(
         if let Some(Value::Object(inner)) = part.remove("message_content") {
             part = inner;
         }
-        let kind = part.get("type").and_then(Value::as_str).unwrap_or("text");
+        let kind = match part.get("type").and_then(Value::as_str) {
+            Some(kind) => kind,
+            None => gemini(&mut part),
+        };
         match kind {
             "text" | "input_text" | "output_text" => {
                 match part.remove("content").or_else(|| part.remove("text")) {
@@ -115,7 +162,7 @@ fn content(
             "tool_call" | "tool_use" | "server_tool_call" => {
                 calls.push(tool_call(Value::Object(part)));
             }
-            "tool_call_response" | "tool_result" => {
+            "tool_call_response" | "tool_result" | "function_response" => {
                 let id = part
                     .remove("id")
                     .or_else(|| part.remove("tool_use_id"))
@@ -127,8 +174,10 @@ fn content(
                     .unwrap_or_default();
                 results.push(json!({"role": "tool", "tool_call_id": id, "content": result}));
             }
-            "reasoning" | "thinking" => {
-                let said = part.remove("content").or_else(|| part.remove("thinking"));
+            "reasoning" | "thinking" | "thought" => {
+                let said = ["content", "thinking", "text"]
+                    .into_iter()
+                    .find_map(|key| part.remove(key));
                 if let Some(said) = said {
                     out.insert("reasoning".to_owned(), said);
                 }
@@ -146,6 +195,32 @@ fn content(
         .into_iter()
         .map(|text| json!({"type": "text", "text": text}));
     texts.chain(others).collect()
+}
+
+/// What a part in Gemini's form is, which does not say so; it is taken out of its wrapper.
+fn gemini(part: &mut Map<String, Value>) -> &'static str {
+    for (wrapper, kind) in [
+        ("function_call", "tool_call"),
+        ("functionCall", "tool_call"),
+        ("function_response", "function_response"),
+        ("functionResponse", "function_response"),
+    ] {
+        if let Some(Value::Object(inner)) = part.get_mut(wrapper) {
+            let inner = std::mem::take(inner);
+            part.extend(inner);
+            return kind;
+        }
+    }
+    if part.contains_key("name") && part.contains_key("args") {
+        return "tool_call";
+    }
+    if part.contains_key("name") && part.contains_key("response") {
+        return "function_response";
+    }
+    match part.get("thought") {
+        Some(Value::Bool(true)) => "thought",
+        _ => "text",
+    }
 }
 
 /// `{id, type: "function", function: {name, arguments}}`, the arguments as JSON text.
@@ -181,6 +256,10 @@ fn tool_call(value: Value) -> Value {
 pub(super) fn reply(messages: Vec<Value>, outputs: &mut Map<String, Value>) {
     let mut messages = messages.into_iter();
     if let Some(Value::Object(first)) = messages.next() {
+        // Of an answer that a lesser convention gave nothing stays beside this one.
+        for key in ["role", "content", "tool_calls", "reasoning", "refusal"] {
+            outputs.remove(key);
+        }
         outputs.extend(first);
     }
     let choices: Vec<Value> = messages.collect();

@@ -1,19 +1,21 @@
 //! From spans to events: the table applied. Knows the wire types and the attribute names, not the store.
 
 mod draft;
+mod events;
+mod headers;
 mod index;
+mod kind;
 mod messages;
+mod shapes;
 mod table;
 mod value;
 
 pub(crate) use value::{hex, merge, text};
 
 use super::types::{Bucket, Buckets, EventKind};
-use crate::event::semconv;
 use crate::export::otlp::proto;
 use draft::Draft;
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 
 /// An event as a span told it, on its way to the store.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,7 +43,7 @@ pub(crate) struct Mapped {
 }
 
 /// Maps one span; `None` if its ids make no event.
-pub(crate) fn map(span: proto::Span, service: Option<&str>, scope: &str) -> Option<Mapped> {
+pub(crate) fn map(mut span: proto::Span, service: Option<&str>, scope: &str) -> Option<Mapped> {
     let zero = |id: &[u8]| id.iter().all(|byte| *byte == 0);
     if span.trace_id.len() != 16 || zero(&span.trace_id) {
         return None;
@@ -49,17 +51,29 @@ pub(crate) fn map(span: proto::Span, service: Option<&str>, scope: &str) -> Opti
     if span.span_id.len() != 8 || zero(&span.span_id) {
         return None;
     }
+    headers::redact(&mut span.attributes);
     let raw = super::raw::span(&span, service, scope);
-    let (kind, given_kind) = kind(&span.attributes);
-    let mut draft = Draft::new(kind);
+    let find = |key: &str| span.attributes.iter().rfind(|pair| pair.key == key);
+    let get = |key: &str| match &find(key)?.value.as_ref()?.value {
+        Some(proto::Value::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let dialect = index::dialect(scope, &span.name, get, |key| find(key).is_some());
+    let (kind, given_kind) = kind::of(&span.attributes, &span.name, dialect);
+    if span.name.is_empty()
+        && let Some(target) = get("target")
+    {
+        span.name = target.to_owned();
+    }
+    let mut draft = Draft::new(kind, dialect);
+    let (told, exception) = draft.events(span.events);
+    draft.attributes(span.attributes, told);
     if let Some(given) = given_kind {
         draft.set(Bucket::Metadata, "span_kind", given.into());
     }
-    draft.attributes(span.attributes);
-    let exception = draft.events(span.events);
-    let status = span.status.unwrap_or_default();
-    draft.failure(status, exception);
+    draft.failure(span.status.unwrap_or_default(), exception);
     draft.finish();
+    let name = draft.name(span.name);
 
     let (trace, id) = (hex(&span.trace_id), hex(&span.span_id));
     let own = event_id(&span.trace_id, &span.span_id);
@@ -92,10 +106,7 @@ pub(crate) fn map(span: proto::Span, service: Option<&str>, scope: &str) -> Opti
         // The parent span says more of the tree than the session-wide parent id.
         parent_id: parent.or(draft.parent_id),
         kind,
-        name: draft
-            .event_name
-            .filter(|name| !name.is_empty())
-            .unwrap_or(span.name),
+        name,
         source: draft.source,
         project: draft.project,
         service: service.map(str::to_owned),
@@ -112,27 +123,6 @@ pub(crate) fn map(span: proto::Span, service: Option<&str>, scope: &str) -> Opti
 fn millis(nanos: u64) -> f64 {
     // Thousandths of a millisecond are as fine as an f64 holds at this distance from 1970.
     (nanos / 1000) as f64 / 1000.0
-}
-
-/// The type of an event, and the word it was given where that is not one of the four types.
-fn kind(attributes: &[proto::KeyValue]) -> (EventKind, Option<String>) {
-    let find = |key: &str| attributes.iter().rfind(|pair| pair.key == key);
-    let told = semconv::event_type(
-        |key| match &find(key)?.value.as_ref()?.value {
-            Some(proto::Value::String(text)) => Some(Cow::Borrowed(text.as_str())),
-            _ => None,
-        },
-        |key| find(key).is_some(),
-    );
-    let Some(told) = told else {
-        return (EventKind::Tool, None);
-    };
-    let lower = told.to_ascii_lowercase();
-    match (EventKind::named(&lower), lower.as_str()) {
-        (Some(kind), _) => (kind, None),
-        (None, "workflow" | "agent") => (EventKind::Chain, Some(lower)),
-        (None, _) => (EventKind::Tool, Some(lower)),
-    }
 }
 
 /// The event id that a span has unless it names one.
@@ -162,5 +152,9 @@ fn custom_uuid(bytes: [u8; 16]) -> String {
     uuid::Uuid::from_u128(bits).to_string()
 }
 
+#[cfg(test)]
+mod arbitrary;
+#[cfg(test)]
+mod rows;
 #[cfg(test)]
 mod tests;

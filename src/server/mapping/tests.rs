@@ -1,14 +1,12 @@
-use super::index::target;
-use super::table::{How, TABLE};
 use super::*;
 use serde_json::{Map, Value, json};
 
 /// The event that a span with these attributes becomes.
-fn mapped(attributes: &Value) -> Mapped {
+pub(super) fn mapped(attributes: &Value) -> Mapped {
     span(attributes, &json!([]), &json!({}))
 }
 
-fn span(attributes: &Value, events: &Value, status: &Value) -> Mapped {
+pub(super) fn span(attributes: &Value, events: &Value, status: &Value) -> Mapped {
     let list = |map: &Value| -> Value {
         let pair = |(key, value): (&String, &Value)| {
             let kind = match value {
@@ -50,7 +48,7 @@ fn span(attributes: &Value, events: &Value, status: &Value) -> Mapped {
 }
 
 /// The parts of an event that a case names, to compare them with what it expects.
-fn named(event: &Mapped, expected: &Value) -> Value {
+pub(super) fn named(event: &Mapped, expected: &Value) -> Value {
     let whole = json!({
         "event_type": event.kind.as_str(),
         "event_name": event.name,
@@ -367,28 +365,434 @@ fn spans_without_ids_make_no_event() {
 }
 
 #[test]
-fn every_row_of_the_table_can_be_applied() {
-    for (_, rows) in TABLE {
-        for row in *rows {
-            for to in row.to {
-                let special = row.how == How::Evaluation;
-                assert!(special || target(to).is_some(), "{} -> {to}", row.key);
+fn the_better_convention_wins_whatever_the_order() {
+    // From the strongest to the weakest: with each taken away, the next one's value shows.
+    let ladders = [
+        (
+            "model",
+            vec![
+                ("honeyhive_config.model", "honeyhive"),
+                ("gen_ai.request.model", "gen_ai"),
+                ("llm.model_name", "openinference"),
+                ("langfuse.model", "framework"),
+            ],
+            "/config/model",
+        ),
+        (
+            "model",
+            vec![
+                ("honeyhive_metadata.prompt_tokens", "1"),
+                ("gen_ai.usage.input_tokens", "2"),
+                ("llm.token_count.prompt", "3"),
+                ("gen_ai.usage.prompt_tokens", "5"),
+                ("langfuse.usage", "{\"input\": 6}"),
+            ],
+            "/metadata/prompt_tokens",
+        ),
+        (
+            "model",
+            vec![
+                (
+                    "honeyhive_inputs.chat_history",
+                    "[{\"role\":\"user\",\"content\":\"honeyhive\"}]",
+                ),
+                (
+                    "gen_ai.input.messages",
+                    "[{\"role\":\"user\",\"content\":\"gen_ai\"}]",
+                ),
+                ("llm.input_messages.0.message.content", "openinference"),
+                ("gen_ai.prompt.0.content", "traceloop"),
+                ("gen_ai.prompt", "older"),
+                ("gcp.vertex.agent.llm_request", "framework"),
+                ("input.value", "generic"),
+            ],
+            "/inputs/chat_history/0/content",
+        ),
+        (
+            "model",
+            vec![
+                ("honeyhive_outputs.content", "honeyhive"),
+                ("gen_ai.output.messages", "gen_ai"),
+                ("llm.output_messages.0.message.content", "openinference"),
+                ("gen_ai.completion.0.content", "traceloop"),
+                ("gen_ai.completion", "older"),
+                ("gcp.vertex.agent.llm_response", "framework"),
+                ("output.value", "generic"),
+            ],
+            "/outputs/content",
+        ),
+        (
+            "tool",
+            vec![
+                ("honeyhive_outputs.message", "honeyhive"),
+                ("gen_ai.tool.call.result", "gen_ai"),
+                ("mcp.response.value", "traceloop"),
+                ("gcp.vertex.agent.tool_response", "framework"),
+                ("output.value", "generic"),
+            ],
+            "/outputs/message",
+        ),
+        (
+            "chain",
+            vec![
+                ("honeyhive_config.provider", "honeyhive"),
+                ("gen_ai.provider.name", "gen_ai"),
+                ("llm.provider", "openinference"),
+                ("llm.system", "openinference, for want of any"),
+                ("gen_ai.system", "older"),
+            ],
+            "/config/provider",
+        ),
+        (
+            "tool",
+            vec![
+                ("honeyhive_error", "honeyhive"),
+                ("error.message", "message"),
+                ("error.type", "type"),
+            ],
+            "/error",
+        ),
+    ];
+    for (kind, ladder, at) in ladders {
+        for from in 0..ladder.len() {
+            let steps = &ladder[from..];
+            for backwards in [false, true] {
+                let mut pairs: Vec<proto::KeyValue> =
+                    steps.iter().map(|(key, value)| pair(key, value)).collect();
+                if backwards {
+                    pairs.reverse();
+                }
+                pairs.push(pair("honeyhive_event_type", kind));
+                let event = map(bare(pairs, Vec::new()), None, "").unwrap();
+                let whole = json!({
+                    "inputs": event.buckets.inputs, "outputs": event.buckets.outputs, "config": event.buckets.config,
+                    "metadata": event.buckets.metadata, "error": event.error,
+                });
+                let alone = mapped(&json!({"honeyhive_event_type": kind, steps[0].0: steps[0].1}));
+                let alone = json!({
+                    "inputs": alone.buckets.inputs, "outputs": alone.buckets.outputs, "config": alone.buckets.config,
+                    "metadata": alone.buckets.metadata, "error": alone.error,
+                });
+                let found = whole.pointer(at).cloned().unwrap_or_default();
+                assert_ne!(found, Value::Null, "{steps:?}");
+                assert_eq!(
+                    found,
+                    alone.pointer(at).cloned().unwrap_or_default(),
+                    "{steps:?}"
+                );
             }
-            let to_where = !row.to.is_empty();
-            let needs = matches!(
-                row.how,
-                How::Keep
-                    | How::Number
-                    | How::Json
-                    | How::Bucket
-                    | How::First
-                    | How::Millis
-                    | How::Keys(_)
-                    | How::GatherList
-                    | How::Evaluation
-            );
-            assert!(to_where || !needs, "{} leads nowhere", row.key);
-            mapped(&json!({row.key.replace('*', "0.x"): "{\"a\": [1]}"}));
         }
     }
+}
+
+pub(super) fn pair(key: &str, value: &str) -> proto::KeyValue {
+    let value = Some(proto::Value::String(value.to_owned()));
+    proto::KeyValue {
+        key: key.to_owned(),
+        value: Some(proto::AnyValue { value }),
+    }
+}
+
+pub(super) fn bare(attributes: Vec<proto::KeyValue>, events: Vec<proto::SpanEvent>) -> proto::Span {
+    proto::Span {
+        trace_id: vec![1; 16],
+        span_id: vec![2; 8],
+        attributes,
+        events,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn of_one_attribute_told_twice_the_last_counts() {
+    let twice = vec![
+        pair("gen_ai.request.model", "first"),
+        pair("gen_ai.completion", ""),
+        pair("honeyhive_event_type", "model"),
+        pair("gen_ai.completion", "whole"),
+        pair("gen_ai.request.model", "second"),
+    ];
+    let event = map(bare(twice, Vec::new()), None, "").unwrap();
+    assert_eq!(event.buckets.config["model"], "second");
+    assert_eq!(event.buckets.outputs["content"], "whole");
+}
+
+#[test]
+fn a_span_says_more_than_the_events_in_it() {
+    let details = json!([{"name": "gen_ai.client.inference.operation.details", "attributes": {
+        "gen_ai.input.messages": "event", "gen_ai.output.messages": "event", "gen_ai.request.model": "event",
+        "my.own": "event"}}]);
+    let of = |attributes: Value| span(&attributes, &details, &json!({}));
+    let told = of(json!({"honeyhive_event_type": "model"}));
+    assert_eq!(told.buckets.inputs["chat_history"][0]["content"], "event");
+    assert_eq!(told.buckets.outputs["content"], "event");
+    assert_eq!(told.buckets.config["model"], "event");
+    assert!(!told.buckets.metadata.contains_key("my.own"));
+    let own = of(
+        json!({"honeyhive_event_type": "model", "gen_ai.prompt": "span",
+        "gen_ai.completion": "span", "langfuse.model": "span"}),
+    );
+    assert_eq!(own.buckets.inputs["chat_history"][0]["content"], "span");
+    assert_eq!(own.buckets.outputs["content"], "span");
+    assert_eq!(own.buckets.config["model"], "span");
+    // And the events more than what is in no convention's terms.
+    let generic = of(json!({"honeyhive_event_type": "model", "output.value": "generic"}));
+    assert_eq!(generic.buckets.outputs["content"], "event");
+}
+
+#[test]
+fn events_of_every_convention() {
+    let of = |kind: &str, name: &str, attributes: Value| {
+        let events = json!([{"name": name, "attributes": attributes}]);
+        let event = span(&json!({"honeyhive_event_type": kind}), &events, &json!({}));
+        json!({"inputs": event.buckets.inputs, "outputs": event.buckets.outputs, "config": event.buckets.config,
+            "metrics": event.buckets.metrics, "metadata": event.buckets.metadata, "error": event.error})
+    };
+    let cases = [
+        (
+            "model",
+            "gen_ai.content.prompt",
+            json!({"gen_ai.prompt": "hi"}),
+            json!({"inputs": {"chat_history": [{"role": "user", "content": "hi"}]}}),
+        ),
+        (
+            "model",
+            "gen_ai.content.completion",
+            json!({"gen_ai.completion": "yo"}),
+            json!({"outputs": {"role": "assistant", "content": "yo"}}),
+        ),
+        (
+            "model",
+            "gen_ai.tool.message",
+            json!({"content": "r", "id": "c"}),
+            json!({"inputs": {"chat_history": [{"role": "tool", "content": "r", "tool_call_id": "c"}]}}),
+        ),
+        (
+            "model",
+            "gen_ai.assistant.message",
+            json!({"gen_ai.event.content": "{\"content\": \"a\", \"tool_calls\": [{\"id\": \"c\", \"function\": {\"name\": \"f\", \"arguments\": \"{}\"}}]}"}),
+            json!({"inputs": {"chat_history": [{"role": "assistant", "content": "a",
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}]}}),
+        ),
+        // A tool has no conversation; what it was told that way can be read in the raw span.
+        (
+            "tool",
+            "gen_ai.user.message",
+            json!({"content": "u"}),
+            json!({"inputs": {}}),
+        ),
+        (
+            "tool",
+            "gen_ai.choice",
+            json!({"message": "{\"content\": \"a\"}"}),
+            json!({"outputs": {}}),
+        ),
+        (
+            "chain",
+            "gen_ai.choice",
+            json!({"message": "{\"content\": \"a\"}"}),
+            json!({"outputs": {"result": "a"}}),
+        ),
+        (
+            "tool",
+            "gen_ai.evaluation.result",
+            json!({"gen_ai.evaluation.name": "e", "gen_ai.evaluation.score.value": 1}),
+            json!({"metrics": {"e": 1}}),
+        ),
+        (
+            "tool",
+            "exception",
+            json!({"exception.type": "E"}),
+            json!({"error": "E"}),
+        ),
+        (
+            "tool",
+            "event src/x.rs:1",
+            json!({"level": "ERROR", "error": "e", "other": 1}),
+            json!({"error": "e", "metadata": {"other": null}}),
+        ),
+        (
+            "tool",
+            "event src/x.rs:1",
+            json!({"level": "INFO", "error": "e"}),
+            json!({"error": null}),
+        ),
+        (
+            "chain",
+            "event src/x.rs:1",
+            json!({"return": "7"}),
+            json!({"outputs": {"result": "7"}}),
+        ),
+        (
+            "model",
+            "event src/x.rs:1",
+            json!({"langfuse.input": "hi", "langfuse.output": "yo", "langfuse.model": "m",
+                "langfuse.usage": "{\"input\": 1}"}),
+            json!({"inputs": {"chat_history": [{"role": "user", "content": "hi"}]}, "outputs": {"content": "yo"},
+                "config": {"model": "m"}, "metadata": {"prompt_tokens": 1}}),
+        ),
+        (
+            "tool",
+            "event src/x.rs:1",
+            json!({"honeyhive.metadata.k": "v"}),
+            json!({"metadata": {"k": "v"}}),
+        ),
+        (
+            "model",
+            "gen_ai.content.completion.chunk",
+            json!({"gen_ai.completion": "part"}),
+            json!({"outputs": {}}),
+        ),
+        (
+            "tool",
+            "db.query.result",
+            json!({"db.query.result.id": "1", "db.query.result.score": 0.5}),
+            json!({"outputs": {"documents": [{"id": "1", "score": 0.5}]}}),
+        ),
+    ];
+    for (kind, name, attributes, expected) in cases {
+        let whole = of(kind, name, attributes.clone());
+        assert_eq!(
+            pick(&whole, &expected),
+            expected,
+            "{kind} {name} {attributes}"
+        );
+    }
+}
+
+#[test]
+fn each_type_has_its_shape() {
+    let all = json!({
+        "gen_ai.input.messages": "hi", "gen_ai.output.messages": "yo", "gen_ai.tool.call.arguments": "{\"q\": 1}",
+        "gen_ai.tool.call.result": "r", "gen_ai.usage.input_tokens": 1, "gen_ai.agent.name": "a",
+    });
+    let of = |kind: &str| {
+        let mut attributes = all.clone();
+        attributes["honeyhive_event_type"] = kind.into();
+        mapped(&attributes).buckets
+    };
+    let keys = |map: &Map<String, Value>| map.keys().cloned().collect::<Vec<_>>();
+    let model = of("model");
+    assert_eq!(keys(&model.inputs), ["chat_history"]);
+    assert_eq!(keys(&model.outputs), ["content", "role"]);
+    assert_eq!(model.metadata["prompt_tokens"], 1);
+    let tool = of("tool");
+    assert_eq!(keys(&tool.inputs), ["q"]);
+    assert_eq!(keys(&tool.outputs), ["message"]);
+    let chain = of("chain");
+    assert_eq!(keys(&chain.inputs), ["chat_history"]);
+    assert_eq!(keys(&chain.outputs), ["conversation", "result"]);
+    assert_eq!(chain.config["agent_name"], "a");
+    assert!(!chain.metadata.contains_key("prompt_tokens"));
+    assert!(!chain.metadata.contains_key("total_tokens"));
+    // Only tool calls: the content is there, and null.
+    let calls = r#"[{"role":"assistant","parts":[{"type":"tool_call","id":"c","name":"f","arguments":{"a":1}}]}]"#;
+    let calls = mapped(&json!({"honeyhive_event_type": "model", "gen_ai.output.messages": calls}));
+    assert_eq!(calls.buckets.outputs["content"], Value::Null);
+    assert_eq!(
+        calls.buckets.outputs["tool_calls"][0]["function"]["arguments"],
+        "{\"a\":1}"
+    );
+}
+
+#[test]
+fn types_of_events() {
+    for (attributes, name, expected) in [
+        (
+            json!({"gen_ai.operation.name": "search_memory"}),
+            "x",
+            "tool",
+        ),
+        (
+            json!({"gen_ai.operation.name": "image_generation"}),
+            "x",
+            "model",
+        ),
+        (
+            json!({"gen_ai.operation.name": "own", "openinference.span.kind": "agent"}),
+            "x",
+            "chain",
+        ),
+        (
+            json!({"gen_ai.operation.name": "chat", "openinference.span.kind": "CHAIN"}),
+            "x",
+            "model",
+        ),
+        (json!({"openinference.span.kind": "EMBEDDING"}), "x", "tool"),
+        (json!({"traceloop.span.kind": "task"}), "x", "chain"),
+        (json!({"langfuse.type": "SPAN"}), "x", "chain"),
+        (json!({"langsmith.span.kind": "llm"}), "x", "model"),
+        (
+            json!({"gen_ai.request.model": "m", "gen_ai.prompt.0.content": "hi"}),
+            "x",
+            "model",
+        ),
+        (
+            json!({"llm.model_name": "m", "llm.input_messages.0.message.content": "hi"}),
+            "x",
+            "model",
+        ),
+        (
+            json!({"gen_ai.request.model": "m", "gen_ai.prompt.name": "p"}),
+            "x",
+            "tool",
+        ),
+        (
+            json!({"gcp.vertex.agent.llm_response": "{}"}),
+            "call_llm",
+            "model",
+        ),
+        (
+            json!({"target": "langchain_rust::chain"}),
+            "chain.call",
+            "chain",
+        ),
+        (
+            json!({"target": "langchain_rust::llm"}),
+            "llm.generate",
+            "model",
+        ),
+        (json!({"model": "m"}), "llm.generate", "model"),
+        (json!({"tool": "t"}), "tool.call", "tool"),
+        (json!({"target": "langchain_rust"}), "agent.plan", "chain"),
+        (
+            json!({"rpc.service": "Bedrock Runtime", "rpc.method": "ConverseStream"}),
+            "x",
+            "model",
+        ),
+        (
+            json!({"rpc.service": "S3", "rpc.method": "GetObject"}),
+            "x",
+            "tool",
+        ),
+        // Never by words in a name.
+        (json!({}), "openai chat completion", "tool"),
+        (json!({"agent_name": "a"}), "chat", "tool"),
+    ] {
+        let pairs = attributes.as_object().unwrap().iter();
+        let pairs = pairs
+            .map(|(key, value)| pair(key, value.as_str().unwrap()))
+            .collect();
+        let span = proto::Span {
+            name: name.to_owned(),
+            ..bare(pairs, Vec::new())
+        };
+        let event = map(span, None, "").unwrap();
+        assert_eq!(event.kind.as_str(), expected, "{name} {attributes}");
+    }
+    let scoped = map(
+        bare(
+            vec![pair("model", "m"), pair("honeyhive_event_type", "model")],
+            Vec::new(),
+        ),
+        None,
+        "langchain_rust",
+    );
+    assert_eq!(scoped.unwrap().buckets.config["model"], "m");
+    let nameless = map(
+        bare(vec![pair("target", "adk::tool")], Vec::new()),
+        None,
+        "",
+    );
+    assert_eq!(nameless.unwrap().name, "adk::tool");
 }

@@ -127,6 +127,13 @@ fn put_at(map: &mut Map<String, Value>, path: &str, value: Value, depth: usize) 
     // What a dotted name put below is kept when the whole arrives too.
     match (map.get_mut(path), value) {
         (Some(Value::Object(old)), Value::Object(new)) => merge(old, new),
+        (Some(Value::Object(old)), value) => {
+            let below = std::mem::take(old);
+            map.insert(path.to_owned(), value);
+            for (key, value) in below {
+                map.insert(format!("{path}.{key}"), value);
+            }
+        }
         (_, value) => {
             map.insert(path.to_owned(), value);
         }
@@ -168,7 +175,7 @@ pub(super) fn array(value: &mut Value) {
     *value = items.into_iter().map(|(_, value)| value).collect();
 }
 
-fn is_index(key: &str) -> bool {
+pub(super) fn is_index(key: &str) -> bool {
     let digits = !key.is_empty() && key.len() <= 6 && key.bytes().all(|b| b.is_ascii_digit());
     digits && (key == "0" || !key.starts_with('0'))
 }

@@ -32,6 +32,9 @@ pub(super) struct Line<'a> {
     started: f64,
     ended: f64,
     children: usize,
+    /// Which of its parent's children it is, from 1.
+    place: usize,
+    siblings: usize,
     /// Failed events somewhere below.
     failed_below: usize,
     folded: bool,
@@ -82,6 +85,8 @@ impl<'a> Tree<'a> {
                 started,
                 ended,
                 children: 0,
+                place: 1,
+                siblings: 1,
                 failed_below: 0,
                 folded: folded.contains(&fold),
                 hidden: false,
@@ -106,13 +111,19 @@ impl<'a> Tree<'a> {
                 }
             }
         }
+        let mut met = vec![0; lines.len()];
         for index in 0..lines.len() {
-            let parent = lines.get(index).and_then(|line| line.parent);
-            let hidden = parent
-                .and_then(|parent| lines.get(parent))
-                .is_some_and(|parent| parent.hidden || parent.folded);
+            let Some(parent) = lines.get(index).and_then(|line| line.parent) else {
+                continue;
+            };
+            let (Some(above), Some(met)) = (lines.get(parent), met.get_mut(parent)) else {
+                continue;
+            };
+            *met += 1;
+            let (place, siblings) = (*met, above.children);
+            let hidden = above.hidden || above.folded;
             if let Some(line) = lines.get_mut(index) {
-                line.hidden = hidden;
+                (line.place, line.siblings, line.hidden) = (place, siblings, hidden);
             }
         }
         lines.retain(|line| !line.hidden);
@@ -206,7 +217,7 @@ impl<'a> Tree<'a> {
         }
         html! {
             div class=(class) role="treeitem"
-                aria-level=(line.depth + 1) aria-selected=(selected)
+                aria-level=(line.depth + 1) aria-posinset=(line.place) aria-setsize=(line.siblings) aria-selected=(selected)
                 aria-expanded=[(line.children > 0).then_some(!line.folded)] {
                 span.nm {
                     @if line.children > 0 && fold != 0 {
