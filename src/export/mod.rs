@@ -243,6 +243,11 @@ impl Exporter {
         self.shared.instance
     }
 
+    /// The configuration as it is now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.shared.config.load_full()
+    }
+
     /// The configuration has changed.
     pub(crate) fn configured(&self) {
         let config = self.shared.config.load();

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use super::protobuf::PartialSuccess;
-use super::span::{Attribute, Kind, Scalar, Span, Status};
+use super::span::{Attribute, Kind, REMOTE_PARENT, Scalar, Span, Status};
 
 /// Appends `span` as an element of `spans`.
 pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
@@ -14,10 +14,17 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
         "{{\"traceId\":\"{:032x}\",\"spanId\":\"{:016x}\"",
         span.trace_id, span.span_id
     );
+    if !span.trace_state.is_empty() {
+        out.extend_from_slice(b",\"traceState\":");
+        text(out, &span.trace_state);
+    }
     if span.parent_id == 0 {
         out.extend_from_slice(b",\"parentSpanId\":null");
     } else {
         let _ = write!(out, ",\"parentSpanId\":\"{:016x}\"", span.parent_id);
+    }
+    if span.remote_parent {
+        let _ = write!(out, ",\"flags\":{REMOTE_PARENT}");
     }
     out.extend_from_slice(b",\"name\":");
     text(out, &span.name);
