@@ -16,7 +16,7 @@ use crate::id::EventId;
 use crate::layer::bridge::{self, Target};
 use crate::layer::visit;
 use crate::lifecycle::HoneyHive;
-use crate::propagation::RemoteContext;
+use crate::propagation::{Context, RemoteContext};
 
 /// Data for the event of a span, or for a session.
 ///
@@ -395,5 +395,33 @@ impl SpanExt for tracing::Span {
             }
         }
         self
+    }
+}
+
+impl Context {
+    /// Adds data to the event of the span this context holds, from wherever the context is.
+    ///
+    /// ```
+    /// use honeyhive::propagation::Context;
+    ///
+    /// let event = Context::current();
+    /// std::thread::spawn(move || {
+    ///     event.enrich(|e| e.feedback("rating", 5));
+    /// });
+    /// ```
+    pub fn enrich<F>(&self, f: F) -> &Self
+    where
+        F: FnOnce(&mut Enrichment) -> &mut Enrichment,
+    {
+        if let Some(span) = self.span() {
+            SpanExt::enrich(span, f);
+        }
+        self
+    }
+
+    /// The id of the event of the span this context holds, as [`SpanExt::event_id`].
+    #[must_use]
+    pub fn event_id(&self) -> Option<EventId> {
+        self.span().and_then(SpanExt::event_id)
     }
 }

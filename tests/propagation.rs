@@ -188,6 +188,69 @@ fn a_late_remote_parent_changes_the_span_and_what_comes_below() {
     assert_eq!(session_of(&plain), traced.session());
 }
 
+/// What the crate says to the log.
+#[derive(Clone, Default)]
+struct Said(std::sync::Arc<std::sync::Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Said {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        struct Message(String);
+        impl tracing::field::Visit for Message {
+            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 = format!("{value:?}");
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        if event.metadata().target() == "honeyhive" {
+            self.0.lock().unwrap().push(message.0);
+        }
+    }
+}
+
+#[test]
+fn a_remote_parent_that_comes_too_late_for_some_is_warned_about_once() {
+    let traced = Traced::new();
+    let said = Said::default();
+    let subscriber = tracing_subscriber::registry()
+        .with(traced.honeyhive.layer())
+        .with(said.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        let alone = info_span!("alone");
+        alone.set_remote_parent(&remote());
+        assert_eq!(said.0.lock().unwrap().as_slice(), [] as [&str; 0]);
+        for _ in 0..3 {
+            let parent = info_span!("parent");
+            parent.in_scope(|| touch("child"));
+            parent.set_remote_parent(&remote());
+        }
+    });
+    let said = said.0.lock().unwrap();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("remote parent"), "{said:?}");
+}
+
+#[test]
+fn a_context_is_a_handle_of_the_current_event() {
+    let traced = Traced::new();
+    let mut id = None;
+    traced.run(|| {
+        assert_eq!(Context::current().event_id(), None);
+        let context = info_span!("event").in_scope(Context::current);
+        id = context.event_id();
+        std::thread::scope(|threads| {
+            threads.spawn(|| context.enrich(|e| e.feedback("rating", 5)).event_id());
+        });
+    });
+    let event = traced.span("event");
+    assert_eq!(
+        attribute(&event, "honeyhive_feedback.rating").as_deref(),
+        Some("5")
+    );
+    let id = id.expect("an id").to_string();
+    assert_eq!(attribute(&event, "honeyhive_event_id"), Some(id));
+}
+
 #[test]
 fn the_wire_says_so_in_json_too() {
     let traced = Traced::with(|builder| builder.protocol(honeyhive::config::Protocol::HttpJson));

@@ -34,7 +34,7 @@ fn use_it(traced: &Traced, remote: &RemoteContext) {
     assert!(remote.trace_id().is_none_or(|id| id.len() == 32));
     // What is passed on is read again as it was.
     let again = extract(&sent);
-    assert_eq!(again.session().map(|s| s.id()).is_some(), true);
+    assert!(again.session().is_some());
     if let Some(session) = remote.session() {
         assert_eq!(again.session().map(|s| s.id()), Some(session.id()));
     }

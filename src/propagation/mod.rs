@@ -370,7 +370,8 @@ fn notice_left_out(count: usize) {
 /// What code that runs now belongs to: the current span, session, baggage and remote parent. It carries all of them to
 /// where they do not follow by themselves: spawned tasks, threads, callbacks.
 ///
-/// The span stays open as long as a context holds it, as with tracing's own `in_current_span`.
+/// The span stays open as long as a context holds it, as with tracing's own `in_current_span`. So it is also a handle of
+/// the current event, which can be enriched from elsewhere.
 ///
 /// ```
 /// use honeyhive::propagation::Context;
@@ -420,6 +421,10 @@ impl Context {
     /// Enters the context on this thread until the guard is dropped.
     pub fn enter(&self) -> ContextGuard {
         self.surroundings.enter()
+    }
+
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.surroundings.span.as_ref()
     }
 
     /// A function that runs `f` in this context.
