@@ -35,7 +35,10 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["sink"] => sink(),
-        ["run", contender, workload, url] => run(contender, workload, url),
+        ["run", contender, workload, url, rounds @ ..] => {
+            let rounds = rounds.first().and_then(|rounds| rounds.parse().ok());
+            run(contender, workload, url, rounds);
+        }
         _ => table(option(&words, "--rounds").unwrap_or(5)),
     }
 }
@@ -134,7 +137,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// One contender, one workload: prints nanoseconds a span on the thread and in total, and the share delivered.
-fn run(contender: &str, workload: &str, url: &str) {
+fn run(contender: &str, workload: &str, url: &str, rounds: Option<usize>) {
     let flush: Box<dyn Fn()> = match contender {
         "registry" => {
             tracing_subscriber::registry().with(Nothing).init();
@@ -161,7 +164,7 @@ fn run(contender: &str, workload: &str, url: &str) {
         "W2" => w2,
         _ => w3,
     };
-    let rounds = if workload == "W3" { 60 } else { 200 };
+    let rounds = rounds.unwrap_or(if workload == "W3" { 60 } else { 200 });
     // Buffers grow and caches fill outside the measurement.
     for _ in 0..5 {
         emit();

@@ -1,20 +1,51 @@
 //! Time as the instrumented thread reads it, and what the worker makes of it. Knows nothing of the rest.
 //!
-//! A tick is a nanosecond of the monotonic clock since the first reading of the process: it never goes back, and
-//! durations are right whatever happens to the wall clock. The worker maps ticks to unix time with one [`Anchor`] for
-//! the start and the end of a span.
+//! A tick is a reading of the processor's counter where it has a constant one: a third of the cost of asking the
+//! system. Preparing that takes half a millisecond of calibration, so the worker does it when it starts, and until then
+//! a tick is a nanosecond of the monotonic clock; the highest bit tells which. Neither ever goes back. The worker maps
+//! both to unix time with one [`Anchor`] for the start and the end of a span.
 
 use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-fn epoch() -> Instant {
-    static EPOCH: OnceLock<Instant> = OnceLock::new();
-    *EPOCH.get_or_init(Instant::now)
+/// Set in ticks of the counter.
+const COUNTED: u64 = 1 << 63;
+
+/// The counter, and a moment read from it and from the monotonic clock.
+#[derive(Debug)]
+struct Counter {
+    clock: quanta::Clock,
+    since: u64,
+    since_monotonic: u64,
+}
+
+static COUNTER: OnceLock<Counter> = OnceLock::new();
+
+/// Makes the counter usable. Takes about half a millisecond, once a process; for the worker's thread.
+pub(crate) fn calibrate() {
+    COUNTER.get_or_init(|| {
+        let clock = quanta::Clock::new();
+        let since = clock.raw();
+        Counter {
+            clock,
+            since,
+            since_monotonic: monotonic(),
+        }
+    });
 }
 
 /// The time now, in ticks; never zero.
 pub(crate) fn ticks() -> u64 {
-    let elapsed = Instant::now().saturating_duration_since(epoch());
+    match COUNTER.get() {
+        Some(counter) => counter.clock.raw() | COUNTED,
+        None => monotonic(),
+    }
+}
+
+/// Nanoseconds of the monotonic clock since the first reading of the process; never zero.
+fn monotonic() -> u64 {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    let elapsed = Instant::now().saturating_duration_since(*EPOCH.get_or_init(Instant::now));
     elapsed
         .as_secs()
         .wrapping_mul(1_000_000_000)
@@ -30,28 +61,61 @@ pub(crate) fn unix_nanos() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A moment read from both clocks.
+/// A moment read from all clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Anchor {
-    ticks: u64,
     unix: u64,
+    monotonic: u64,
+    counter: u64,
+    /// Nanoseconds a tick of the counter takes.
+    rate: f64,
 }
+
+/// After so long the two clocks themselves tell the counter's rate better than its calibration does.
+const SETTLED: Duration = Duration::from_millis(200);
 
 impl Anchor {
     pub(crate) fn now() -> Self {
-        Self {
-            ticks: ticks(),
+        let mut anchor = Self {
             unix: unix_nanos(),
+            monotonic: monotonic(),
+            counter: 0,
+            rate: 1.0,
+        };
+        if let Some(counter) = COUNTER.get() {
+            anchor.counter = counter.clock.raw();
+            let ticks = anchor.counter.saturating_sub(counter.since).max(1);
+            let elapsed = anchor.monotonic.saturating_sub(counter.since_monotonic);
+            let nanoseconds = if elapsed > nanoseconds(SETTLED) {
+                elapsed
+            } else {
+                counter.clock.delta_as_nanos(counter.since, anchor.counter)
+            };
+            anchor.rate = nanoseconds as f64 / ticks as f64;
         }
+        anchor
     }
 
     /// When `ticks` was, in nanoseconds since 1970.
     pub(crate) fn unix_nanos(&self, ticks: u64) -> u64 {
-        if ticks >= self.ticks {
-            self.unix.saturating_add(ticks - self.ticks)
-        } else {
-            self.unix.saturating_sub(self.ticks - ticks)
+        if ticks & COUNTED == 0 {
+            return shift(self.unix, self.monotonic, ticks, 1.0);
         }
+        shift(self.unix, self.counter, ticks & !COUNTED, self.rate)
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The unix time of `ticks`, where `unix` is that of `anchor`.
+fn shift(unix: u64, anchor: u64, ticks: u64, rate: f64) -> u64 {
+    let scaled = |ticks: u64| (ticks as f64 * rate) as u64;
+    if ticks >= anchor {
+        unix.saturating_add(scaled(ticks - anchor))
+    } else {
+        unix.saturating_sub(scaled(anchor - ticks))
     }
 }
 
@@ -61,14 +125,32 @@ mod tests {
 
     #[test]
     fn ticks_become_wall_time() {
-        let tick = ticks();
-        let before = unix_nanos();
         let anchor = Anchor {
-            ticks: tick,
-            unix: before,
+            unix: 1_000_000,
+            monotonic: 500,
+            counter: 9_000,
+            rate: 0.5,
         };
-        assert_eq!(anchor.unix_nanos(tick + 5), before + 5);
-        assert_eq!(anchor.unix_nanos(tick - 1), before - 1);
-        assert!(ticks() >= tick);
+        assert_eq!(anchor.unix_nanos(505), 1_000_005);
+        assert_eq!(anchor.unix_nanos(499), 999_999);
+        assert_eq!(anchor.unix_nanos(9_010 | COUNTED), 1_000_005);
+        assert_eq!(anchor.unix_nanos(8_990 | COUNTED), 999_995);
+    }
+
+    #[test]
+    fn both_kinds_of_tick_tell_the_same_time() {
+        let early = ticks();
+        let before = unix_nanos();
+        calibrate();
+        let late = ticks();
+        let after = unix_nanos();
+        let anchor = Anchor::now();
+        let slack = 50_000_000;
+        assert!(late & COUNTED != 0);
+        assert!(anchor.unix_nanos(early) <= before + slack);
+        assert!(anchor.unix_nanos(late) + slack >= before);
+        assert!(anchor.unix_nanos(late) <= after + slack);
+        assert!(anchor.unix_nanos(late) >= anchor.unix_nanos(early));
+        assert!(ticks() >= late);
     }
 }

@@ -9,7 +9,7 @@ use tracing::dispatcher;
 use tracing::span::Id;
 
 use crate::event::EventType;
-use crate::event::fields::{self, Formatted, Key, Value};
+use crate::event::fields::{self, Entry, Formatted, Key, Value};
 use crate::event::semconv::name;
 use crate::event::value::{self, Outcome};
 use crate::id::EventId;
@@ -38,6 +38,9 @@ pub struct Enrichment {
     limit: usize,
     cut: u32,
 }
+
+/// Entries of a bucket beyond this many stay together.
+const TOGETHER: usize = 64;
 
 impl Enrichment {
     pub(crate) fn new(bytes: Vec<u8>, limit: usize) -> Self {
@@ -70,6 +73,28 @@ impl Enrichment {
         self.put(&format!("{namespace}.{key}"), value)
     }
 
+    /// A whole bucket. Its entries are written one by one, so that each takes the place of the one before; very many stay
+    /// together, to be sent as one if they are too many for a span.
+    fn put_all<T: Serialize + ?Sized>(&mut self, namespace: &str, value: &T) -> &mut Self {
+        let start = self.bytes.len();
+        self.put(namespace, value);
+        let whole = self.bytes.get(start..).unwrap_or_default();
+        let entries = match fields::Reader::new(whole).next() {
+            Some(Entry::Field(_, Value::Json(text))) => serde_json::from_str(text).ok(),
+            _ => None,
+        };
+        match entries {
+            Some(serde_json::Value::Object(entries)) if entries.len() <= TOGETHER => {
+                self.bytes.truncate(start);
+                for (key, value) in entries {
+                    self.put_in(namespace, &key, &value);
+                }
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// An input, by name.
     pub fn input(&mut self, key: &str, value: impl Serialize) -> &mut Self {
         self.put_in(name::INPUTS, key, &value)
@@ -77,7 +102,7 @@ impl Enrichment {
 
     /// All inputs: the fields of a struct or the entries of a map.
     pub fn inputs(&mut self, value: impl Serialize) -> &mut Self {
-        self.put(name::INPUTS, &value)
+        self.put_all(name::INPUTS, &value)
     }
 
     /// The result, as `outputs.result`.
@@ -87,7 +112,7 @@ impl Enrichment {
 
     /// All outputs: the fields of a struct or the entries of a map, such as `role` and `content` of a message.
     pub fn outputs(&mut self, value: impl Serialize) -> &mut Self {
-        self.put(name::OUTPUTS, &value)
+        self.put_all(name::OUTPUTS, &value)
     }
 
     /// A setting the work was done with, such as `model` or `temperature`.
@@ -97,7 +122,7 @@ impl Enrichment {
 
     /// Settings: the fields of a struct or the entries of a map.
     pub fn config_all(&mut self, value: impl Serialize) -> &mut Self {
-        self.put(name::CONFIG, &value)
+        self.put_all(name::CONFIG, &value)
     }
 
     /// Anything worth knowing.
@@ -107,7 +132,7 @@ impl Enrichment {
 
     /// Metadata: the fields of a struct or the entries of a map.
     pub fn metadata_all(&mut self, value: impl Serialize) -> &mut Self {
-        self.put(name::METADATA, &value)
+        self.put_all(name::METADATA, &value)
     }
 
     /// A measurement or a score.
@@ -117,7 +142,7 @@ impl Enrichment {
 
     /// Metrics: the fields of a struct or the entries of a map.
     pub fn metrics(&mut self, value: impl Serialize) -> &mut Self {
-        self.put(name::METRICS, &value)
+        self.put_all(name::METRICS, &value)
     }
 
     /// What a person said of it, such as `rating` or `ground_truth`.
@@ -127,7 +152,7 @@ impl Enrichment {
 
     /// Feedback: the fields of a struct or the entries of a map.
     pub fn feedback_all(&mut self, value: impl Serialize) -> &mut Self {
-        self.put(name::FEEDBACK, &value)
+        self.put_all(name::FEEDBACK, &value)
     }
 
     /// A property of the user it was done for.
@@ -137,7 +162,7 @@ impl Enrichment {
 
     /// Properties of the user: the fields of a struct or the entries of a map.
     pub fn user_properties(&mut self, value: impl Serialize) -> &mut Self {
-        self.put(name::USER_PROPERTIES, &value)
+        self.put_all(name::USER_PROPERTIES, &value)
     }
 
     /// The error the work ended with: its message, and its type where that can be told.

@@ -68,6 +68,41 @@ fn it_serves_until_it_is_told_to_stop() {
 }
 
 #[test]
+fn what_was_answered_survives_its_death() {
+    let data = tempfile::tempdir().unwrap();
+    let ask = |address: &str, request: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer
+    };
+    let mut child = dev(&["--port", "0"], data.path()).spawn().unwrap();
+    let host = address(&mut child);
+    let body = r#"{"event": {"event_name": "the last words", "event_type": "tool"}}"#;
+    let head = format!(
+        "Host: {host}\r\nConnection: close\r\nContent-Length: {}",
+        body.len()
+    );
+    ask(
+        &host,
+        &format!("POST /events HTTP/1.1\r\n{head}\r\n\r\n{body}"),
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut child = dev(&["--port", "0"], data.path()).spawn().unwrap();
+    let host = address(&mut child);
+    let page = ask(
+        &host,
+        &format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"),
+    );
+    assert!(page.contains("the last words"));
+    signal(&child, "TERM");
+    child.wait().unwrap();
+}
+
+#[test]
 fn what_hinders_it_is_said_in_a_line() {
     let data = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -235,3 +235,25 @@ fn hidden_connections_are_counted_once() {
     assert_all_exported(&honeyhive.stats(), 5);
     assert!(server.port > 0);
 }
+
+#[test]
+fn a_name_that_does_not_resolve_holds_nobody_up() {
+    let honeyhive = settings("http://honeyhive.invalid")
+        .allow_insecure(true)
+        .build()
+        .unwrap();
+    emit(&honeyhive, 5);
+    let started = Instant::now();
+    let error = honeyhive.flush_blocking(SHORT).unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    let error = honeyhive.shutdown_blocking(SHORT).unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    assert!(
+        started.elapsed() < 2 * (SHORT + SLACK),
+        "{:?}",
+        started.elapsed()
+    );
+    let stats = honeyhive.stats();
+    assert_balanced(&stats);
+    assert_eq!((stats.in_flight, stats.dropped.total()), (0, 5));
+}

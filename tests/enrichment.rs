@@ -4,11 +4,10 @@ mod support;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use honeyhive::{EventType, HoneyHive, SpanExt as _, enrich};
-use serde::{Serialize, Serializer};
-use support::traced::{Traced, touch, under};
+use serde::Serialize;
+use support::traced::{Traced, under};
 use support::{PATIENCE, attribute};
 use tracing::{Span, debug_span, info_span};
 use tracing_subscriber::prelude::*;
@@ -152,7 +151,7 @@ fn the_last_write_wins_whatever_it_is() {
         enrich(|e| {
             e.event_type(EventType::Model)
                 .event_name("first")
-                .event_name("second")
+                .event_name("span")
         });
     });
     assert_are(
@@ -162,6 +161,32 @@ fn the_last_write_wins_whatever_it_is() {
             ("metadata.usage.in", "3"),
             ("event_type", "model"),
             ("event_name", "span"),
+        ],
+    );
+}
+
+#[test]
+fn whole_buckets_add_up_entry_by_entry() {
+    let found = attributes_after(|| {
+        enrich(|e| {
+            e.outputs(serde_json::json!({ "role": "assistant", "content": "half", "none": null }))
+        });
+        enrich(|e| {
+            e.outputs(serde_json::json!({ "content": "whole", "tool_calls": [{ "id": 1 }] }))
+        });
+        enrich(|e| {
+            e.metadata("one", 1)
+                .metadata_all(serde_json::json!({ "two": { "deep": 2 } }))
+        });
+    });
+    assert_are(
+        &found,
+        &[
+            ("outputs.role", "assistant"),
+            ("outputs.content", "whole"),
+            ("outputs.tool_calls", r#"[{"id":1}]"#),
+            ("metadata.one", "1"),
+            ("metadata.two.deep", "2"),
         ],
     );
 }
@@ -369,95 +394,4 @@ fn a_closure_that_panics_changes_nothing() {
     );
     assert_eq!(attribute(&span, "honeyhive_error"), None);
     assert_eq!(traced.stats().cut, 1);
-}
-
-/// What user code does while it formats or serializes itself.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Habit {
-    Logs,
-    OpensSpansWithItself,
-    EnrichesWithItself,
-    EnrichesThenOpensSpans,
-    Panics,
-    PrintsEndlessly,
-}
-
-#[derive(Clone, Copy)]
-struct Value(Habit);
-
-impl Value {
-    fn act(self) {
-        match self.0 {
-            Habit::Logs => tracing::error!(value = ?self, honeyhive.metrics.n = ?self, "logged"),
-            Habit::OpensSpansWithItself => {
-                info_span!("of the value", value = ?self).in_scope(|| {})
-            }
-            Habit::EnrichesWithItself => enrich(|e| e.metadata("recursive", self)),
-            Habit::EnrichesThenOpensSpans => {
-                enrich(|e| e.metadata("recursive", "text"));
-                Self(Habit::OpensSpansWithItself).act();
-            }
-            Habit::Panics => std::panic::resume_unwind(Box::new("in user code")),
-            Habit::PrintsEndlessly => {}
-        }
-    }
-}
-
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.act();
-        f.write_str("a value")?;
-        while self.0 == Habit::PrintsEndlessly {
-            f.write_str(" and more")?;
-        }
-        Ok(())
-    }
-}
-
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.act();
-        if self.0 == Habit::PrintsEndlessly {
-            return serializer.collect_seq(std::iter::repeat("more"));
-        }
-        serializer.serialize_str("a value")
-    }
-}
-
-#[test]
-fn user_code_may_do_what_it_likes() {
-    for (habit, expected, cut) in [
-        (Habit::Logs, "a value", false),
-        (Habit::OpensSpansWithItself, "a value", false),
-        (Habit::EnrichesWithItself, "a value", false),
-        (Habit::EnrichesThenOpensSpans, "a value", false),
-        (Habit::Panics, "panicked while", true),
-        (Habit::PrintsEndlessly, "[cut", true),
-    ] {
-        let traced = Traced::with(|builder| builder.max_attribute_length(1024));
-        let value = Value(habit);
-        traced.run(|| {
-            let span = info_span!("span", field = ?value, late = tracing::field::Empty);
-            let _entered = span.enter();
-            span.record("late", tracing::field::debug(value));
-            enrich(|e| {
-                e.output(value)
-                    .outputs(BTreeMap::from([("listed", [value])]))
-            });
-            tracing::error!(value = ?value, "an error");
-            touch("still alive");
-        });
-        let span = traced.span("span");
-        let found: BTreeMap<_, _> = under(&span, "honeyhive_").into_iter().collect();
-        for key in ["inputs.field", "inputs.late", "outputs.result"] {
-            let text = found.get(key).map_or("", String::as_str);
-            assert!(
-                text.contains(expected) && text.len() < 2048,
-                "{habit:?}: {key} = {text}"
-            );
-        }
-        assert!(!found.contains_key("metadata.recursive"), "{habit:?}");
-        assert_eq!(traced.names(), ["span", "still alive"], "{habit:?}");
-        assert_eq!(traced.stats().cut > 0, cut, "{habit:?}");
-    }
 }

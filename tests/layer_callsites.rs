@@ -4,6 +4,7 @@ mod support;
 
 use support::traced::Traced;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, enabled, event_enabled, span_enabled};
 use tracing_subscriber::prelude::*;
 
 #[test]
@@ -12,6 +13,13 @@ fn only_what_the_filter_asks_for_is_switched_on() {
     let registry = tracing_subscriber::registry().with(traced.honeyhive.layer());
     tracing::subscriber::with_default(registry, || {
         assert_eq!(LevelFilter::current(), LevelFilter::INFO);
+        assert!(enabled!(Level::INFO) && !enabled!(Level::DEBUG) && !enabled!(Level::TRACE));
+        assert!(tracing::debug_span!("debug").is_disabled());
+        // An event that carries nothing for its span is not ours either.
+        assert!(!event_enabled!(Level::INFO, question));
+        assert!(event_enabled!(Level::INFO, honeyhive.metrics.score));
+        assert!(event_enabled!(Level::ERROR, question));
+        assert!(!span_enabled!(target: "honeyhive", Level::ERROR));
         let change = |filter: &str| {
             traced
                 .honeyhive

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use support::traced::{Traced, is_child, session_of, touch};
 use tracing::span::{Attributes, Id};
 use tracing::{
-    Instrument as _, Level, Subscriber, debug_span, enabled, error_span, info_span, trace_span,
-    warn_span,
+    Instrument as _, Subscriber, debug_span, error_span, info_span, trace_span, warn_span,
 };
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Context, Layer};
@@ -104,18 +103,6 @@ fn other_layers_see_what_they_would_see_without_us() {
     }
 }
 
-#[test]
-fn what_nobody_wants_is_not_enabled() {
-    let traced = Traced::new();
-    traced.run(|| {
-        assert!(enabled!(Level::INFO) && !enabled!(Level::DEBUG) && !enabled!(Level::TRACE));
-        assert!(debug_span!("debug").is_disabled());
-        // An event that carries nothing for its span is not ours either.
-        assert!(!tracing::event_enabled!(Level::INFO, question));
-        assert!(tracing::event_enabled!(Level::ERROR, question));
-    });
-}
-
 /// Runs `f` with a layer of the instance wrapped in some way.
 fn with_layer<L>(layer: L, f: impl FnOnce())
 where
@@ -170,7 +157,7 @@ fn the_layer_works_however_it_is_wrapped() {
                         .layer()
                         .with_filter(EnvFilter::new("info,noise=off")),
                     work,
-                )
+                );
             },
             &["work"],
         ),
@@ -220,7 +207,7 @@ fn two_instances_each_get_everything_under_ids_and_sessions_of_their_own() {
     tracing::subscriber::with_default(subscriber, || {
         warn_span!("root").in_scope(|| {
             info_span!("step").in_scope(|| {
-                warn_span!("leaf").in_scope(|| honeyhive::enrich(|e| e.metric("n", 1)))
+                warn_span!("leaf").in_scope(|| honeyhive::enrich(|e| e.metric("n", 1)));
             });
         });
     });
@@ -297,7 +284,7 @@ fn children_of_spans_that_a_users_filter_hides_do_too() {
         .with(Seen::default())
         .with(layer);
     tracing::subscriber::with_default(subscriber, || {
-        hide_parents(|| info_span!(target: "noise", "hidden"))
+        hide_parents(|| info_span!(target: "noise", "hidden"));
     });
     assert_hung_right(&traced);
 }

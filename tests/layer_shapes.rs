@@ -289,7 +289,6 @@ fn join_leaves_the_parents_right() {
 
 #[test]
 fn guards_held_across_awaits_do_no_harm() {
-    #[allow(clippy::await_holding_span_guard, reason = "the misuse that is tested")]
     async fn misused(index: usize) {
         let span = info_span!("misused", index);
         let _entered = span.enter();

@@ -251,19 +251,29 @@ fn a_batch_is_full_whichever_threads_filled_it() {
 
 #[test]
 fn an_update_does_not_swallow_the_wake_for_records() {
-    for _ in 0..30 {
-        let server = Recorder::start();
-        let honeyhive = settings(&server.url).batch_size(5).build().unwrap();
-        emit(&honeyhive, 4);
-        let subscriber = tracing_subscriber::registry().with(honeyhive.layer());
-        tracing::subscriber::with_default(subscriber, || {
-            drop(info_span!("fifth"));
-            honeyhive.own_session().enrich(|s| s.metadata("k", 1));
-        });
-        server.wait("the batch", |requests| {
-            requests.iter().any(|request| request.path == TRACES)
-        });
-    }
+    let server = Recorder::start();
+    let honeyhive = settings(&server.url)
+        .protocol(honeyhive::config::Protocol::HttpJson)
+        .max_export_batch_size(1)
+        .batch_size(5)
+        .build()
+        .unwrap();
+    emit(&honeyhive, 1);
+    honeyhive.flush_blocking(LONG).unwrap();
+    let announced = honeyhive.stats().bytes_sent;
+    server.hold();
+    let subscriber = tracing_subscriber::registry().with(honeyhive.layer());
+    tracing::subscriber::with_default(subscriber, || {
+        // The worker encodes one large span after the other, and is told of both things meanwhile.
+        let text = "\n".repeat(4 << 20);
+        (0..4).for_each(|_| drop(info_span!("large", text = text.as_str())));
+        until("the first one", || honeyhive.stats().bytes_sent > announced);
+        honeyhive.own_session().enrich(|s| s.metadata("k", 1));
+        (0..5).for_each(|_| drop(info_span!("work")));
+    });
+    server.release();
+    until("the rest", || honeyhive.stats().exported == 10);
+    assert_all_exported(&honeyhive.stats(), 10);
 }
 
 #[test]

@@ -368,6 +368,32 @@ fn only_pages_of_its_own_and_names_of_this_machine() {
 }
 
 #[test]
+fn what_is_nested_deeply_is_kept_too() {
+    let running = start();
+    let path = format!("honeyhive_inputs.{}x", "a.".repeat(40));
+    for depth in [50, 89, 91, 120] {
+        let deep = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let said = format!(r#"[{{"role":"user","content":{deep}}}]"#);
+        let id = format!("deep-{depth}");
+        let attributes = [
+            ("honeyhive.session_id", id.as_str()),
+            (path.as_str(), &deep),
+            ("honeyhive_inputs.plain", "here"),
+            ("gen_ai.input.messages", &said),
+            ("honeyhive_event_type", "model"),
+        ];
+        running.spans(&[span(depth as u64, None, "deep", &attributes)]);
+        let event = &running.server.events(&id).unwrap()[0];
+        assert_eq!(event.inputs["plain"], "here", "{depth}");
+        assert!(event.inputs.contains_key("chat_history"), "{depth}");
+        assert_eq!(
+            running.get(&format!("/sessions/{id}?tab=inputs")).status,
+            200
+        );
+    }
+}
+
+#[test]
 fn what_was_answered_is_found_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kept.db");

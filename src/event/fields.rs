@@ -10,6 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::Metadata;
 
+use super::semconv::{Identity, identity};
+
 /// How much a record may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -86,14 +88,15 @@ const ERROR: u8 = 10;
 const MAX_NAME: usize = 1024;
 
 /// Appends a value that needs no user code. Text over `limit` bytes is cut; the answer says whether it was.
+#[inline]
 pub(crate) fn put(bytes: &mut Vec<u8>, key: Key<'_>, value: Value<'_>, limit: usize) -> bool {
     match value {
         Value::Bool(value) => put_head(bytes, key, if value { TRUE } else { FALSE }),
-        Value::I64(value) => put_fixed(bytes, key, I64, &value.to_le_bytes()),
-        Value::U64(value) => put_fixed(bytes, key, U64, &value.to_le_bytes()),
-        Value::F64(value) => put_fixed(bytes, key, F64, &value.to_le_bytes()),
-        Value::I128(value) => put_fixed(bytes, key, I128, &value.to_le_bytes()),
-        Value::U128(value) => put_fixed(bytes, key, U128, &value.to_le_bytes()),
+        Value::I64(value) => put_fixed(bytes, key, I64, value.to_le_bytes()),
+        Value::U64(value) => put_fixed(bytes, key, U64, value.to_le_bytes()),
+        Value::F64(value) => put_fixed(bytes, key, F64, value.to_le_bytes()),
+        Value::I128(value) => put_fixed(bytes, key, I128, value.to_le_bytes()),
+        Value::U128(value) => put_fixed(bytes, key, U128, value.to_le_bytes()),
         Value::Str(text) => return put_text(bytes, key, STR, text, limit),
         Value::Debug(text) => return put_text(bytes, key, DEBUG, text, limit),
         Value::Json(text) => return put_text(bytes, key, JSON, text, limit),
@@ -170,12 +173,23 @@ fn put_head(bytes: &mut Vec<u8>, key: Key<'_>, kind: u8) {
     }
 }
 
-fn put_fixed(bytes: &mut Vec<u8>, key: Key<'_>, kind: u8, value: &[u8]) {
+fn put_fixed<const N: usize>(bytes: &mut Vec<u8>, key: Key<'_>, kind: u8, value: [u8; N]) {
+    // Callsite fields are what the hot path writes: one reservation, no growth in between.
+    bytes.reserve(2 + N);
     put_head(bytes, key, kind);
-    bytes.extend_from_slice(value);
+    bytes.extend_from_slice(&value);
 }
 
 fn put_text(bytes: &mut Vec<u8>, key: Key<'_>, kind: u8, text: &str, limit: usize) -> bool {
+    if let Key::Field(index) = key
+        && text.len() <= limit
+    {
+        let [a, b, c, d] = len32(text.len()).to_le_bytes();
+        bytes.reserve(6 + text.len());
+        bytes.extend_from_slice(&[kind, index, a, b, c, d]);
+        bytes.extend_from_slice(text.as_bytes());
+        return false;
+    }
     put_head(bytes, key, kind);
     put_tail(bytes, text, limit)
 }
@@ -413,59 +427,46 @@ pub(crate) struct Lost {
 pub(crate) fn compact(bytes: &mut Vec<u8>, meta: &'static Metadata<'static>, limit: usize) -> Lost {
     let names: Vec<&str> = meta.fields().iter().map(|field| field.name()).collect();
     // Each field's first and last write.
-    let mut writes: HashMap<&str, (usize, usize)> = HashMap::new();
+    let mut writes: HashMap<Identity<'_>, (usize, usize)> = HashMap::new();
     let mut entries = Vec::new();
     for (position, entry) in Reader::new(bytes).enumerate() {
-        let name = match entry {
+        let identity = match entry {
             Entry::Field(Key::Field(index), _) => {
-                names.get(usize::from(index)).copied().unwrap_or("")
+                identity(names.get(usize::from(index)).copied().unwrap_or(""))
             }
-            Entry::Field(Key::Name(name), _) => name,
-            Entry::Event(_) => "",
+            Entry::Field(Key::Name(name), _) => identity(name),
+            Entry::Event(_) => {
+                entries.push((None, entry));
+                continue;
+            }
         };
-        if matches!(entry, Entry::Field(..)) {
-            writes.entry(name).or_insert((position, position)).1 = position;
-        }
-        entries.push((name, entry));
+        writes.entry(identity).or_insert((position, position)).1 = position;
+        entries.push((Some(identity), entry));
     }
-    let mut kept = Vec::with_capacity(writes.len());
-    for (position, (name, entry)) in entries.iter().enumerate() {
-        match (entry, writes.get(name)) {
-            (Entry::Field(..), Some((first, last))) if *last == position => {
-                kept.push((*first, entry))
-            }
-            (Entry::Field(..), _) => {}
-            // Last in line.
-            (Entry::Event(_), _) => kept.push((entries.len() + position, entry)),
+    // In the order in which fields were first written; events come last.
+    let mut kept: Vec<(usize, &Entry<'_>)> = Vec::with_capacity(writes.len());
+    for (position, (identity, entry)) in entries.iter().enumerate() {
+        match identity.and_then(|identity| writes.get(&identity)) {
+            Some((first, last)) if *last == position => kept.push((*first, entry)),
+            Some(_) => {}
+            None => kept.push((entries.len() + position, entry)),
         }
     }
+    kept.sort_unstable_by_key(|(rank, _)| *rank);
 
     let lengths = kept.iter().map(|(_, entry)| text_length(entry));
     let fixed: usize = kept.iter().map(|(_, entry)| overhead(entry)).sum();
     let cap = largest_cap(lengths, limit.saturating_sub(fixed)).max(SMALL);
-    let mut order: Vec<(usize, usize)> = kept
-        .iter()
-        .map(|(rank, entry)| (*rank, overhead(entry) + text_length(entry).min(cap)))
-        .collect();
-    order.sort_unstable();
-    let mut room = limit;
-    let refused_from = order
-        .iter()
-        .find_map(|(rank, size)| match room.checked_sub(*size) {
-            Some(left) => {
-                room = left;
-                None
-            }
-            None => Some(*rank),
-        });
-
+    let mut room = Some(limit);
     let mut rebuilt = Vec::with_capacity(bytes.len().min(limit));
     let mut lost = Lost::default();
-    for (rank, entry) in kept {
-        let refused = refused_from.is_some_and(|from| rank >= from);
+    for (_, entry) in kept {
+        let size = overhead(entry) + text_length(entry).min(cap);
+        // Once something had to go, so has what came after it.
+        room = room.and_then(|room| room.checked_sub(size));
         match entry {
-            Entry::Field(..) if refused => lost.fields += 1,
-            Entry::Event(_) if refused => lost.events += 1,
+            Entry::Field(..) if room.is_none() => lost.fields += 1,
+            Entry::Event(_) if room.is_none() => lost.events += 1,
             Entry::Field(key, value) => {
                 lost.fields += u32::from(put(&mut rebuilt, *key, *value, cap));
             }

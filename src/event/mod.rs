@@ -191,8 +191,13 @@ impl SpanRecord {
         self.compact_at = doubled.min(slack).max(COMPACT_FROM);
     }
 
-    /// Brings a closed span within its limits.
-    pub(crate) fn finish(&mut self, limits: Limits) {
+    /// Brings a closed span within its limits. They are never below the size that compaction starts from, so an ordinary
+    /// span does not ask for them.
+    pub(crate) fn finish(&mut self, limits: impl FnOnce() -> Limits) {
+        if self.fields.len() <= COMPACT_FROM {
+            return;
+        }
+        let limits = limits();
         if self.fields.len() > limits.span {
             self.compact(limits);
         }

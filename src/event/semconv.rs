@@ -261,6 +261,54 @@ pub(crate) fn is_convention(attribute: &str) -> bool {
                 .any(|prefix| attribute.starts_with(prefix)))
 }
 
+/// What a name stands for, however it is spelled: fields of one identity take each other's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Identity<'a> {
+    /// What follows `honeyhive_` or `honeyhive.`.
+    Own(&'a str),
+    /// An input, whether it says so or not.
+    Input(&'a str),
+    Other(&'a str),
+}
+
+/// See [`Identity`].
+pub(crate) fn identity(attribute: &str) -> Identity<'_> {
+    let own = attribute
+        .strip_prefix("honeyhive")
+        .and_then(|rest| rest.strip_prefix(['_', '.']));
+    match own {
+        Some(own) => own
+            .strip_prefix("inputs.")
+            .map_or(Identity::Own(own), Identity::Input),
+        None if attribute == "error"
+            || attribute.starts_with("otel.")
+            || is_convention(attribute) =>
+        {
+            Identity::Other(attribute)
+        }
+        None => Identity::Input(attribute),
+    }
+}
+
+/// What a model's answer leaves on its span.
+const ANSWER_PREFIXES: &[&str] = &[
+    "gen_ai.response.",
+    "gen_ai.usage.",
+    "gen_ai.output.",
+    "gen_ai.completion",
+    "llm.output_messages",
+    "llm.token_count",
+    "llm.usage.",
+    "output.",
+];
+
+/// Whether an attribute shows that a model answered.
+pub(crate) fn is_answer(attribute: &str) -> bool {
+    ANSWER_PREFIXES
+        .iter()
+        .any(|prefix| attribute.starts_with(prefix))
+}
+
 /// Lists that the platform reads as one JSON text instead of one attribute an element.
 const WHOLE: &[(&str, &str)] = &[
     (name::INPUTS, "chat_history"),
@@ -348,6 +396,23 @@ mod tests {
         for (attributes, expected) in cases {
             assert_eq!(of(attributes).as_deref(), *expected, "{attributes:?}");
         }
+    }
+
+    #[test]
+    fn spellings_of_one_name_are_the_same() {
+        for (one, other) in [
+            ("honeyhive.event_type", "honeyhive_event_type"),
+            ("honeyhive.inputs.q", "honeyhive_inputs.q"),
+            ("q", "honeyhive_inputs.q"),
+        ] {
+            assert_eq!(identity(one), identity(other));
+        }
+        assert_ne!(
+            identity("gen_ai.prompt"),
+            identity("honeyhive_inputs.gen_ai.prompt")
+        );
+        assert_ne!(identity("error"), identity("honeyhive_inputs.error"));
+        assert_ne!(identity("honeyhive_event_type"), identity("event_type"));
     }
 
     #[test]

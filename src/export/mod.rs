@@ -520,7 +520,9 @@ impl Exporter {
 impl Drop for Exporter {
     fn drop(&mut self) {
         if self.is_running() {
-            let deadline = deadline(Instant::now(), self.shared.strategy.flush_timeout);
+            let configured = self.shared.config.load().flush_timeout;
+            let timeout = configured.unwrap_or(self.shared.strategy.flush_timeout);
+            let deadline = deadline(Instant::now(), timeout);
             self.command(Command::Stop(deadline, None));
         }
     }
@@ -559,6 +561,15 @@ impl Flushing {
     }
 }
 
+impl Drop for Flushing {
+    /// Whoever stops waiting is forgotten; what was asked for is done.
+    fn drop(&mut self) {
+        if let Some(pending) = &self.pending {
+            pending.abandon();
+        }
+    }
+}
+
 const GRACE: Duration = Duration::from_millis(50);
 
 fn deadline(started: Instant, timeout: Duration) -> Instant {
@@ -576,5 +587,91 @@ fn bounds(config: &Config) -> Bounds {
         } else {
             config.batch_size
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::event::Head;
+
+    fn exporter() -> Exporter {
+        let config = Config {
+            test_mode: true,
+            ..Config::default()
+        };
+        let strategy = Environment::Standard.strategy();
+        Exporter::new(
+            1,
+            Arc::new(Live::new(config)),
+            strategy,
+            SessionId::random(),
+        )
+    }
+
+    fn record() -> SpanRecord {
+        let meta = tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            tracing::info_span!("work").metadata().unwrap()
+        });
+        SpanRecord::new(Head {
+            meta,
+            trace_id: 1,
+            span_id: 1,
+            parent_id: 0,
+            session: SessionId::random(),
+            start: 1,
+            end: 2,
+            panicked: false,
+            born_unwinding: false,
+            wants_event_id: false,
+            unfinished: false,
+            remote_parent: false,
+            has_children: false,
+            lost_fields: 0,
+            events: 0,
+            lost_events: 0,
+        })
+    }
+
+    fn assert_balanced(stats: &Stats) {
+        let known = stats.exported + stats.rejected + stats.dropped.total() + stats.in_flight;
+        assert_eq!(stats.submitted, known, "{stats:?}");
+    }
+
+    #[test]
+    fn what_comes_after_a_failed_worker_is_counted_and_flush_says_so() {
+        let exporter = Arc::new(exporter());
+        exporter.shared.worker.store(FAILED, Ordering::Release);
+        let record = record();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..500).for_each(|_| exporter.submit(&record)));
+            }
+        });
+        let stats = exporter.stats();
+        assert_balanced(&stats);
+        assert_eq!(stats.dropped.of(DropReason::WorkerFailed), 4000);
+        assert_eq!((stats.in_flight, stats.queue_bytes), (0, 0));
+        let flushed = exporter.begin_flush(Duration::from_secs(9)).wait_blocking();
+        assert!(flushed.unwrap_err().is_delivery());
+        assert!(exporter.shutdown_blocking(Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn what_comes_while_the_worker_ends_is_counted() {
+        for _ in 0..50 {
+            let exporter = exporter();
+            let record = record();
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| (0..200).for_each(|_| exporter.submit(&record)));
+                }
+                scope.spawn(|| exporter.shutdown_blocking(Duration::from_secs(9)));
+            });
+            let stats = exporter.stats();
+            assert_balanced(&stats);
+            assert_eq!((stats.in_flight, stats.queue_bytes), (0, 0), "{stats:?}");
+        }
     }
 }

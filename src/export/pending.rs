@@ -115,7 +115,7 @@ impl<T> Pending<T> {
     }
 
     /// Nobody waits any more.
-    fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         lock(&self.state).settled = true;
         self.changed.notify_all();
     }

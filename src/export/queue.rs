@@ -96,8 +96,8 @@ pub(crate) struct Bounds {
 /// So many bytes wake the worker.
 const WAKE_BYTES: usize = 256 * 1024;
 /// Buffers of more than this are not kept for the next records.
-const KEPT_BYTES: usize = 256 * 1024;
-const KEPT_RECORDS: usize = 2048;
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+const KEPT_RECORDS: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Queue {

@@ -233,3 +233,34 @@ impl Transport for Nowhere {
         })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Panics {
+        when_polled: bool,
+    }
+
+    impl Transport for Panics {
+        fn send(&self, _: Request) -> Sending {
+            assert!(self.when_polled, "at once");
+            Box::pin(async { panic!("later") })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_transport_is_a_failure() {
+        for when_polled in [false, true] {
+            let request = Request {
+                method: Method::Post,
+                url: String::new(),
+                headers: HeaderMap::new(),
+                body: Bytes::new(),
+                timeout: Duration::ZERO,
+            };
+            let failure = attempt(Arc::new(Panics { when_polled }), request).await;
+            assert!(failure.unwrap_err().reason.contains("panicked"));
+        }
+    }
+}

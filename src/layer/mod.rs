@@ -27,6 +27,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::config::Config;
 use crate::context::{Bases, NO_BASES, Remote};
 use crate::event::carried::Carried;
+use crate::event::fields::Limits;
 use crate::event::{Head, SpanRecord};
 use crate::export::Exporter;
 use crate::id::{self, SessionId};
@@ -146,7 +147,7 @@ impl Shared {
             for mut record in recorder.table.sweep() {
                 record.head.unfinished = true;
                 record.head.end = now;
-                record.finish(self.capture.load().limits);
+                record.finish(|| self.capture.load().limits);
                 self.exporter.submit(&record);
             }
         }
@@ -154,8 +155,13 @@ impl Shared {
 }
 
 impl Recorder {
-    fn on_new_span<S>(&self, attributes: &Attributes<'_>, id: &Id, cx: &Context<'_, S>)
-    where
+    fn on_new_span<S>(
+        &self,
+        attributes: &Attributes<'_>,
+        id: &Id,
+        cx: &Context<'_, S>,
+        limits: Limits,
+    ) where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         if visit::is_formatting() {
@@ -186,7 +192,6 @@ impl Recorder {
             lost_events: 0,
         });
         record.carry(origin.carried, origin.trace_state);
-        let limits = self.shared.capture.load().limits;
         let mut visitor = Visitor::new(&mut record.fields, limits.attribute);
         attributes.record(&mut visitor);
         let (cut, session) = (visitor.cut, visitor.session);
@@ -329,7 +334,7 @@ impl Recorder {
         if record.head.end == 0 {
             record.head.end = clock::ticks();
         }
-        record.finish(self.shared.capture.load().limits);
+        record.finish(|| self.shared.capture.load().limits);
         self.shared.exporter.submit(&record);
         state::give_back(record);
     }
@@ -449,14 +454,10 @@ where
             self.recorder.notice_unready();
             return;
         }
-        if self
-            .recorder
-            .shared
-            .capture
-            .load()
-            .wants(attributes.metadata())
-        {
-            self.recorder.on_new_span(attributes, id, &cx);
+        let capture = self.recorder.shared.capture.load();
+        if capture.wants(attributes.metadata()) {
+            self.recorder
+                .on_new_span(attributes, id, &cx, capture.limits);
         }
         self.gate.on_new_span(attributes, id, cx);
     }

@@ -133,7 +133,8 @@ impl Visit for Visitor<'_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if is_session(field) {
+        // The length tells most texts from an id without looking at the field's name.
+        if matches!(value.len(), 32..=48) && is_session(field) {
             self.session = SessionId::parse(value).ok();
         }
         self.put(field, Value::Str(value));

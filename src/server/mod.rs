@@ -408,3 +408,26 @@ fn serve(
     runtime.shutdown_timeout(LEAVE);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_can_be_shared_and_sent() {
+        fn fits<T: Send + Sync + 'static>() {}
+        fits::<Server>();
+        fits::<Builder>();
+        fits::<Session>();
+        fits::<Event>();
+    }
+
+    #[test]
+    fn addresses_lead_to_a_host_that_can_be_called() {
+        let of = |address: &str| url(address.parse().unwrap());
+        assert_eq!(of("127.0.0.1:1"), "http://127.0.0.1:1");
+        assert_eq!(of("0.0.0.0:2"), "http://127.0.0.1:2");
+        assert_eq!(of("[::]:3"), "http://[::1]:3");
+        assert_eq!(of("[fe80::1]:4"), "http://[fe80::1]:4");
+    }
+}

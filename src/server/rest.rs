@@ -145,6 +145,7 @@ fn created(mut event: Map<String, Value>) -> Result<Mapped, Problem> {
         error: text(&mut event, "error"),
         buckets: buckets(&mut event)?,
         raw: String::new(),
+        verdicts: Map::new(),
     })
 }
 

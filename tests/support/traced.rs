@@ -35,15 +35,19 @@ impl Traced {
         tracing::subscriber::with_default(subscriber, f)
     }
 
+    fn flush(&self) {
+        self.honeyhive.flush_blocking(PATIENCE).expect("a delivery");
+    }
+
     /// All that was recorded.
     pub fn spans(&self) -> Vec<Span> {
-        self.honeyhive.flush_blocking(PATIENCE).expect("a delivery");
+        self.flush();
         self.server.spans()
     }
 
     /// The one span of this name.
     pub fn span(&self, name: &str) -> Span {
-        self.spans();
+        self.flush();
         self.server.span(name)
     }
 
@@ -87,4 +91,17 @@ pub fn under(span: &Span, prefix: &str) -> Vec<(String, String)> {
 /// Whether `child` hangs under `parent`, in the same trace.
 pub fn is_child(child: &Span, parent: &Span) -> bool {
     child.parent_span_id == parent.span_id && child.trace_id == parent.trace_id
+}
+
+/// The one span that `make` makes.
+pub fn span_of_with(settings: fn(Builder) -> Builder, make: impl FnOnce()) -> Span {
+    let traced = Traced::with(settings);
+    traced.run(make);
+    let mut spans = traced.spans();
+    assert_eq!(spans.len(), 1);
+    spans.remove(0)
+}
+
+pub fn span_of(make: impl FnOnce()) -> Span {
+    span_of_with(|builder| builder, make)
 }

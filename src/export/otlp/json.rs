@@ -3,8 +3,9 @@
 
 use std::io::Write as _;
 
+use super::attributes::{Attribute, Scalar};
 use super::protobuf::PartialSuccess;
-use super::span::{Attribute, Kind, REMOTE_PARENT, Scalar, Span, Status};
+use super::span::{Kind, REMOTE_PARENT, Span, Status};
 
 /// Appends `span` as an element of `spans`.
 pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {

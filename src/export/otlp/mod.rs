@@ -1,5 +1,6 @@
 //! From records to the body of a request. Knows the OTLP format in both encodings, not how bodies are sent.
 
+mod attributes;
 mod json;
 #[cfg(feature = "server")]
 pub(crate) mod proto;
@@ -13,8 +14,9 @@ use crate::clock::Anchor;
 use crate::config::Protocol;
 use crate::event::Head;
 use crate::id::SessionId;
+pub(crate) use attributes::{Attribute, Scalar};
 pub(crate) use protobuf::PartialSuccess;
-pub(crate) use span::{Attribute, Scalar, Settings, buckets};
+pub(crate) use span::{Settings, buckets};
 
 /// What all requests of an instance have in common.
 #[derive(Debug)]
@@ -134,6 +136,7 @@ pub(crate) struct BatchBuilder {
 }
 
 impl BatchBuilder {
+    /// Adds a span; how many attributes it had too many.
     pub(crate) fn push(
         &mut self,
         head: &Head,
@@ -141,7 +144,7 @@ impl BatchBuilder {
         callsites: &[&'static Metadata<'static>],
         anchor: Anchor,
         settings: &Settings,
-    ) {
+    ) -> u32 {
         let span = span::assemble(head, fields, callsites, anchor, settings);
         match self.protocol {
             Protocol::HttpProtobuf => protobuf::put_span(&mut self.out, &span),
@@ -155,6 +158,7 @@ impl BatchBuilder {
         if self.sessions.last() != Some(&head.session) && !self.sessions.contains(&head.session) {
             self.sessions.push(head.session);
         }
+        span.dropped_attributes.saturating_sub(head.lost_fields)
     }
 
     fn push_encoded(&mut self, span: &[u8]) {

@@ -1,7 +1,8 @@
 //! OTLP spans as protobuf, written straight into one buffer: every length is computed before it is written, nothing
 //! is copied twice.
 
-use super::span::{Attribute, Event, REMOTE_PARENT, Scalar, Span, Status};
+use super::attributes::{Attribute, Scalar};
+use super::span::{Event, REMOTE_PARENT, Span, Status};
 
 /// Wire types of protobuf.
 const VARINT: u32 = 0;

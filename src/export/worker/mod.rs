@@ -28,6 +28,7 @@ use super::queue::Chunk;
 use super::report::{DropReason, FlushReport};
 use super::transport::{Failure, Reply, Transport};
 use super::{Command, ENDED, FAILED, Shared, Update, requests};
+use crate::clock;
 use crate::config::Config;
 use crate::error::Error;
 use crate::id::SessionId;
@@ -45,6 +46,7 @@ pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
         .name("honeyhive-export".to_owned())
         .spawn(move || {
             let _quiet = quiet();
+            clock::calibrate();
             let ended = catch_unwind(AssertUnwindSafe(|| work(&shared)));
             let failure = match ended {
                 Ok(Ok(())) => None,
@@ -268,6 +270,10 @@ impl Worker {
                         self.next_tick = now + self.shared.config.load().flush_interval;
                         if self.shared.strategy.flush_on_timer {
                             self.take_records();
+                        }
+                        if self.chunks.is_empty() {
+                            // A quiet interval: the memory of the last burst is given back.
+                            self.spare.clear();
                         }
                     }
                 }

@@ -17,7 +17,7 @@ use crate::id::SessionId;
 /// A batch is closed when its spans have grown to this.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Empty buffers that are kept.
-const SPARE: usize = 16;
+const SPARE: usize = 4;
 
 impl Worker {
     /// Puts on its way whatever may go now.
@@ -64,7 +64,7 @@ impl Worker {
         let anchor = Anchor::now();
         let mut batch = self.envelope.batch();
         let first = self.batched;
-        let mut cost = 0;
+        let (mut cost, mut cut) = (0, 0);
         let most = if config.disable_batch {
             1
         } else {
@@ -96,7 +96,7 @@ impl Worker {
                 .callsites
                 .get(callsite..callsite + closed.callsites)
                 .unwrap_or_default();
-            batch.push(&closed.head, fields, callsites, anchor, &settings);
+            cut += u64::from(batch.push(&closed.head, fields, callsites, anchor, &settings));
             cost += closed.cost();
             self.cursor = (record + 1, byte + closed.bytes, callsite + closed.callsites);
             self.batched += 1;
@@ -104,6 +104,7 @@ impl Worker {
         if batch.len() == 0 {
             return None;
         }
+        self.shared.counters.cut.fetch_add(cut, Ordering::Relaxed);
         self.open.insert(first);
         let batch = self.envelope.finish(batch);
         let envelope = Arc::clone(&self.envelope);

@@ -29,6 +29,8 @@ pub(super) struct Draft {
     pub(super) fill_inputs: Option<Value>,
     pub(super) fill_outputs: Option<Value>,
     pub(super) evaluation: Option<String>,
+    /// Scores of an evaluation, which judge the event above this one.
+    pub(super) verdicts: Map<String, Value>,
 }
 
 impl Draft {
@@ -52,6 +54,7 @@ impl Draft {
             fill_inputs: None,
             fill_outputs: None,
             evaluation: None,
+            verdicts: Map::new(),
         }
     }
 
@@ -187,9 +190,8 @@ impl Draft {
                     return;
                 };
                 let suffix = entry.row.to.first().copied().unwrap_or_default();
-                let key = format!("{name}{suffix}");
-                self.bucket(Bucket::Metrics)
-                    .insert(key, value::number(value));
+                self.verdicts
+                    .insert(format!("{name}{suffix}"), value::number(value));
                 return;
             }
             How::Drop => return,
@@ -252,6 +254,7 @@ impl Draft {
 
     /// Takes what the events inside a span carry; answers with the exception's message, type and stack.
     pub(super) fn events(&mut self, events: Vec<proto::SpanEvent>) -> Option<Exception> {
+        let above = std::mem::take(&mut self.verdicts);
         let mut exception = None;
         let mut history = Vec::new();
         let mut replies = Vec::new();
@@ -305,6 +308,9 @@ impl Draft {
                 }
             }
         }
+        // A verdict inside a span is on that span.
+        let own = std::mem::replace(&mut self.verdicts, above);
+        merge(self.bucket(Bucket::Metrics), own);
         if !history.is_empty() && !self.bucket(Bucket::Inputs).contains_key("chat_history") {
             self.set(Bucket::Inputs, "chat_history", history.into());
         }

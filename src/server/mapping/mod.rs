@@ -12,6 +12,7 @@ use super::types::{Bucket, Buckets, EventKind};
 use crate::event::semconv;
 use crate::export::otlp::proto;
 use draft::Draft;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// An event as a span told it, on its way to the store.
@@ -35,6 +36,8 @@ pub(crate) struct Mapped {
     pub(crate) buckets: Buckets,
     /// The span's own attributes and events, as JSON text.
     pub(crate) raw: String,
+    /// Metrics of the event above, which this one judges.
+    pub(crate) verdicts: Map<String, Value>,
 }
 
 /// Maps one span; `None` if its ids make no event.
@@ -72,6 +75,10 @@ pub(crate) fn map(span: proto::Span, service: Option<&str>, scope: &str) -> Opti
     draft.set(Bucket::Metadata, "trace_id", trace.into());
     draft.set(Bucket::Metadata, "span_id", id.into());
 
+    if parent.is_none() {
+        let verdicts = std::mem::take(&mut draft.verdicts);
+        merge(draft.buckets.get_mut(Bucket::Metrics), verdicts);
+    }
     let start_ms = millis(span.start_time_unix_nano);
     let end_ms = millis(span.end_time_unix_nano.max(span.start_time_unix_nano));
     let explicit = draft.event_id.filter(|id| *id != own);
@@ -98,6 +105,7 @@ pub(crate) fn map(span: proto::Span, service: Option<&str>, scope: &str) -> Opti
         error: draft.error,
         buckets: draft.buckets,
         raw,
+        verdicts: draft.verdicts,
     })
 }
 

@@ -293,6 +293,35 @@ fn events_inside_a_span() {
 }
 
 #[test]
+fn a_verdict_is_on_what_it_judges() {
+    let told = [
+        ("gen_ai.evaluation.name", "fair"),
+        ("gen_ai.evaluation.score.value", "0.9"),
+    ]
+    .map(|(key, value)| {
+        let value = Some(proto::Value::String(value.to_owned()));
+        proto::KeyValue {
+            key: key.to_owned(),
+            value: Some(proto::AnyValue { value }),
+        }
+    });
+    let judge = proto::Span {
+        trace_id: vec![1; 16],
+        span_id: vec![2; 8],
+        parent_span_id: vec![3; 8],
+        attributes: told.to_vec(),
+        ..Default::default()
+    };
+    let event = map(judge, None, "").unwrap();
+    assert_eq!(Value::from(event.verdicts), json!({"fair": 0.9}));
+    assert!(event.buckets.metrics.is_empty());
+    let inside = json!([{"name": "gen_ai.evaluation.result", "attributes":
+        {"gen_ai.evaluation.name": "fair", "gen_ai.evaluation.score.value": 0.9}}]);
+    let event = span(&json!({}), &inside, &json!({}));
+    assert_eq!(event.buckets.metrics["fair"], 0.9);
+}
+
+#[test]
 fn ids_and_times_come_from_the_span() {
     let event = mapped(&json!({}));
     assert_eq!(event.session_id, "0af76519-16cd-83dd-8448-eb211c80319c");

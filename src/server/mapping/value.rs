@@ -45,14 +45,29 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// Levels of JSON in a text that is parsed. What is stored is read again by a reader that follows 128 of them, and
+/// dotted names and the shape of a message put some around it.
+const PARSED: usize = 90;
+
 /// Text that is JSON becomes the JSON; all else stays.
 pub(super) fn parse(value: Value) -> Value {
     match &value {
         Value::String(text) => match serde_json::from_str(text.trim()) {
-            Ok(parsed) => parsed,
-            Err(_) => value,
+            Ok(parsed) if !is_deeper(&parsed, PARSED) => parsed,
+            _ => value,
         },
         _ => value,
+    }
+}
+
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    let Some(below) = levels.checked_sub(1) else {
+        return matches!(value, Value::Array(_) | Value::Object(_));
+    };
+    match value {
+        Value::Array(items) => items.iter().any(|item| is_deeper(item, below)),
+        Value::Object(map) => map.values().any(|item| is_deeper(item, below)),
+        _ => false,
     }
 }
 

@@ -235,7 +235,7 @@ fn raw(raw: &str, all: &str) -> Markup {
                     h3 { "attributes" }
                     dl.fields {
                         @for (key, value) in attributes {
-                            div { dt { (Shown(key)) } dd { (json::field(value, all)) } }
+                            div { dt { (json::label(key)) } dd { (json::field(value, all)) } }
                         }
                     }
                 }
@@ -243,7 +243,7 @@ fn raw(raw: &str, all: &str) -> Markup {
             h3 { "span" }
             dl.fields {
                 @for (key, value) in &map {
-                    @if key != "attributes" { div { dt { (Shown(key)) } dd { (json::field(value, all)) } } }
+                    @if key != "attributes" { div { dt { (json::label(key)) } dd { (json::field(value, all)) } } }
                 }
             }
         },

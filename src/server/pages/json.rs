@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 pub(super) const FOLD: usize = 700;
 /// Characters of one text that a page holds; beyond, the address leads to all of it.
 const MOST: usize = 20_000;
+/// Levels that indent further, as in the stylesheet.
+const DEEPEST: usize = 16;
 /// Values of one tree of JSON that a page holds.
 const VALUES: usize = 2_000;
 
@@ -17,11 +19,20 @@ pub(super) fn fields(map: &Map<String, Value>, all: &str) -> Markup {
         dl.fields {
             @for (key, value) in map {
                 div {
-                    dt { (Shown(clip(key, 200).0)) }
+                    dt { (label(key)) }
                     dd { (field(value, all)) }
                 }
             }
         }
+    }
+}
+
+/// The name of a value, which may be broken where its parts meet.
+pub(super) fn label(key: &str) -> Markup {
+    let (start, cut) = clip(key, 200);
+    html! {
+        @for part in start.split_inclusive(['.', '_']) { (Shown(part)) wbr; }
+        @if cut.is_some() { "…" }
     }
 }
 
@@ -81,7 +92,10 @@ impl<'a> Json<'a> {
 impl Render for Json<'_> {
     fn render_to(&self, buffer: &mut String) {
         let mut left = VALUES;
+        // Each line is an element of its own, so that a long one is continued under its beginning.
+        buffer.push_str("<span class=i0>");
         write(self.0, 0, &mut left, buffer);
+        buffer.push_str("</span>");
     }
 }
 
@@ -151,10 +165,9 @@ fn list<'a>(
 }
 
 fn line(depth: usize, out: &mut String) {
-    out.push('\n');
-    for _ in 0..depth.min(30) {
-        out.push_str("  ");
-    }
+    out.push_str("</span><span class=i");
+    out.push_str(&depth.min(DEEPEST).to_string());
+    out.push('>');
 }
 
 fn quoted(said: &str, out: &mut String) {

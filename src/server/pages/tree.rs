@@ -162,7 +162,7 @@ impl<'a> Tree<'a> {
                         } @else {
                             // An attribute, since the policy lets no style in.
                             svg.gap width="1" height=(lines.len() * ROW) aria-hidden="true" {}
-                            noscript { a href=(view.at(first)) { "events " (first + 1) " to " (first + lines.len()) } }
+                            @if index.abs_diff(shown) == 1 { noscript { a href=(view.at(first)) { "events " (first + 1) " to " (first + lines.len()) } } }
                         }
                     }
                 }

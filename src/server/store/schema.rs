@@ -39,6 +39,7 @@ const STEPS: &[&str] = &["
         user_properties TEXT NOT NULL DEFAULT '{}'
     ) STRICT;
     CREATE INDEX sessions_started ON sessions (started);
+    CREATE INDEX sessions_source ON sessions (source);
 
     CREATE TABLE events (
         id          INTEGER PRIMARY KEY,
@@ -72,6 +73,12 @@ const STEPS: &[&str] = &["
         user_properties TEXT NOT NULL,
         raw         TEXT NOT NULL
     ) STRICT;
+
+    CREATE TABLE verdicts (
+        event_id    TEXT NOT NULL,
+        metrics     TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX verdicts_event ON verdicts (event_id);
 "];
 
 /// Opens a database for writing and brings its tables up to date.

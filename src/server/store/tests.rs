@@ -181,6 +181,33 @@ fn an_id_that_is_told_late_renames_the_event() {
 }
 
 #[test]
+fn verdicts_wait_for_what_they_judge() {
+    let fixture = fixture();
+    let judge = |id: &str, name: &str| {
+        let mut judge = event(id, Some("answer"), EventKind::Tool, &json!({}));
+        judge.verdicts.insert(name.to_owned(), json!(0.5));
+        add(judge)
+    };
+    fixture.write(vec![judge("j1", "before")]);
+    let mut answer = event(
+        "answer",
+        None,
+        EventKind::Model,
+        &json!({"metrics": {"own": 1}}),
+    );
+    fixture.write(vec![add(answer.clone()), judge("j2", "after")]);
+    let metrics = || {
+        let events = fixture.events("s");
+        let found = events.into_iter().find(|event| event.event_id == "answer");
+        Value::from(found.unwrap().metrics)
+    };
+    assert_eq!(metrics(), json!({"own": 1, "before": 0.5, "after": 0.5}));
+    answer.name = "renamed".to_owned();
+    fixture.write(vec![add(answer)]);
+    assert_eq!(metrics(), json!({"own": 1, "before": 0.5, "after": 0.5}));
+}
+
+#[test]
 fn names_by_how_good_they_are() {
     let fixture = fixture();
     let mut spoken = event("child", Some("x"), EventKind::Tool, &json!({}));

@@ -179,6 +179,8 @@ struct Batch<'t> {
     insert_event: CachedStatement<'t>,
     insert_body: CachedStatement<'t>,
     sessions: HashMap<String, Change>,
+    /// Whether verdicts wait for the events that they judge: those end later.
+    judged: bool,
     now: f64,
 }
 
@@ -211,6 +213,9 @@ impl<'t> Batch<'t> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?,
             sessions: HashMap::new(),
+            judged: db
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM verdicts)")?
+                .query_row((), |row| row.get(0))?,
             now: now_ms(),
         })
     }
@@ -251,7 +256,54 @@ impl<'t> Batch<'t> {
         Ok(self.db.last_insert_rowid())
     }
 
-    fn event(&mut self, new: NewEvent) -> rusqlite::Result<Outcome> {
+    fn event(&mut self, mut new: NewEvent) -> rusqlite::Result<Outcome> {
+        let verdicts = std::mem::take(&mut new.event.verdicts);
+        let parent = new.event.parent_id.clone();
+        let ids = self.judged.then(|| {
+            let key = new.event.span_key.clone();
+            (new.event.event_id.clone(), key)
+        });
+        let outcome = self.stored(new)?;
+        if let Some((event_id, key)) = ids {
+            let mut statement = self.db.prepare_cached(
+                "DELETE FROM verdicts WHERE event_id = ?1 OR event_id = ?2 RETURNING metrics",
+            )?;
+            let waiting = statement.query_map(params![event_id, key], |row| row.get(0))?;
+            let waiting: Vec<String> = waiting.collect::<rusqlite::Result<_>>()?;
+            drop(statement);
+            for metrics in waiting {
+                self.judge(&event_id, parse(&metrics))?;
+            }
+        }
+        if let Some(parent) = parent
+            && !verdicts.is_empty()
+        {
+            self.judge(&parent, verdicts)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Adds metrics to an event, now or when it comes.
+    fn judge(&mut self, event_id: &str, metrics: Map<String, Value>) -> rusqlite::Result<()> {
+        let text = serde_json::to_string(&metrics).unwrap_or_default();
+        let update = Update {
+            event_id: event_id.to_owned(),
+            buckets: Buckets {
+                metrics,
+                ..Buckets::default()
+            },
+            ..Update::default()
+        };
+        if self.update(update)? == Outcome::Unknown {
+            self.judged = true;
+            self.db
+                .prepare_cached("INSERT INTO verdicts (event_id, metrics) VALUES (?1, ?2)")?
+                .execute(params![event_id, text])?;
+        }
+        Ok(())
+    }
+
+    fn stored(&mut self, new: NewEvent) -> rusqlite::Result<Outcome> {
         let event = &new.event;
         if event.event_id == event.session_id {
             return self.session_patch(own_event(new));
