@@ -141,3 +141,20 @@ fn a_thousand_of_everything() {
     assert!((1..=180).contains(&carried.len()), "{}", carried.len());
     assert_eq!(support::traced::session_of(&span), traced.session());
 }
+
+#[test]
+fn a_megabyte_of_a_header_is_read_as_far_as_it_goes() {
+    let traced = Traced::with(|builder| builder.test_mode(true));
+    let session = "session_id=7f3a5c10-0000-4000-8000-000000000001";
+    let member = format!("k=ü{}", "x".repeat(1000));
+    let long = format!("{session},{}", vec![member; 1000].join(","));
+    let pairs = vec![
+        ("baggage".to_owned(), long.clone()),
+        ("traceparent".to_owned(), long.clone()),
+        ("tracestate".to_owned(), long),
+    ];
+    let remote = extract(&pairs);
+    assert!(remote.session().is_some() && remote.trace_id().is_none());
+    assert_eq!(remote.baggage().get("k").map(str::len), Some(1002));
+    use_it(&traced, &remote);
+}

@@ -19,6 +19,7 @@ use tracing::{Span, dispatcher};
 use crate::context::{self, Frame, Remote};
 use crate::event::carried::{Carried, PROJECT, SESSION_ID, SOURCE};
 use crate::event::directory;
+use crate::event::fields::cut;
 use crate::id::SessionId;
 use crate::layer::bridge;
 use crate::lifecycle::HoneyHive;
@@ -62,19 +63,10 @@ pub struct RemoteContext {
 /// Whoever sends the headers decides the session, project and source of the events below. Extract them only from callers
 /// who may.
 pub fn extract<E: Extractor + ?Sized>(carrier: &E) -> RemoteContext {
-    let collect = |name| {
-        let mut found = Vec::new();
-        carrier.each(name, &mut |value| {
-            if found.len() < MAX_HEADERS {
-                found.push(value.to_owned());
-            }
-        });
-        found
-    };
     read(
-        &collect(TRACEPARENT),
-        &collect(TRACESTATE),
-        &collect(BAGGAGE),
+        &collect(carrier, TRACEPARENT),
+        &collect(carrier, TRACESTATE),
+        &collect(carrier, BAGGAGE),
     )
 }
 
@@ -87,15 +79,35 @@ pub fn extract<E: Extractor + ?Sized>(carrier: &E) -> RemoteContext {
 pub fn extract_with<T: AsRef<str>>(mut get: impl FnMut(&str) -> Option<T>) -> RemoteContext {
     let mut found = |name| {
         let value = catch_unwind(AssertUnwindSafe(|| {
-            get(name).map(|value| value.as_ref().to_owned())
+            get(name).map(|value| bounded(value.as_ref()).to_owned())
         }));
         value.ok().flatten().into_iter().collect::<Vec<String>>()
     };
     read(&found(TRACEPARENT), &found(TRACESTATE), &found(BAGGAGE))
 }
 
-/// Of headers of one name so many are read.
+/// Of headers of one name so many are read, and of each so many bytes: several times what is made use of.
 const MAX_HEADERS: usize = 64;
+const MAX_HEADER: usize = 32 * 1024;
+
+fn collect<E: Extractor + ?Sized>(carrier: &E, name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    carrier.each(name, &mut |value| {
+        if found.len() < MAX_HEADERS {
+            found.push(bounded(value).to_owned());
+        }
+    });
+    found
+}
+
+/// The start of a header that is too long, as far as its members are whole.
+fn bounded(value: &str) -> &str {
+    if value.len() <= MAX_HEADER {
+        return value;
+    }
+    let (whole, _) = cut(value, MAX_HEADER).rsplit_once(',').unwrap_or_default();
+    whole
+}
 
 fn read(parents: &[String], states: &[String], baggage: &[String]) -> RemoteContext {
     let read = w3c::parse_baggage(baggage.iter().map(String::as_str));
@@ -256,13 +268,7 @@ pub fn inject_with(mut set: impl FnMut(&'static str, String)) {
 }
 
 fn write<I: Injector + ?Sized>(here: &Here, carrier: &mut I) {
-    let mut others = Vec::new();
-    carrier.each(BAGGAGE, &mut |value| {
-        if others.len() < MAX_HEADERS {
-            others.push(value.to_owned());
-        }
-    });
-    for (name, value) in here.headers(&others) {
+    for (name, value) in here.headers(&collect(carrier, BAGGAGE)) {
         carrier.put(name, value);
     }
 }
