@@ -16,6 +16,7 @@ use crate::id::EventId;
 use crate::layer::bridge::{self, Target};
 use crate::layer::visit;
 use crate::lifecycle::HoneyHive;
+use crate::propagation::{Context, RemoteContext};
 
 /// Data for the event of a span, or for a session.
 ///
@@ -358,6 +359,23 @@ pub trait SpanExt: sealed::Sealed {
     /// The id of the event this span becomes, which is sent along from now on, so that feedback can name it later.
     /// `None` when the span is not recorded.
     fn event_id(&self) -> Option<EventId>;
+
+    /// Makes this span a child of a span of another service, in its session and with its baggage, as far as the context
+    /// says so.
+    ///
+    /// For a span that exists before the headers can be read; where it can be made in
+    /// [`RemoteContext::scope`](crate::propagation::RemoteContext::scope), that is better. What is made below the span
+    /// afterwards follows it. What was made before keeps the trace and session it has, and an
+    /// [`event_id`](Self::event_id) that was asked for before names another event: this is warned about once.
+    ///
+    /// ```
+    /// use honeyhive::{SpanExt as _, propagation};
+    ///
+    /// # fn read_headers() -> http::HeaderMap { http::HeaderMap::new() }
+    /// let span = tracing::info_span!("request");
+    /// span.set_remote_parent(&propagation::extract(&read_headers()));
+    /// ```
+    fn set_remote_parent(&self, remote: &RemoteContext) -> &Self;
 }
 
 fn targets_of(span: &tracing::Span) -> Vec<Target> {
@@ -384,5 +402,51 @@ impl SpanExt for tracing::Span {
             .into_iter()
             .find_map(|target| target.recorder.event_ids(target.id))?;
         Some(EventId::of_span(trace_id, span_id))
+    }
+
+    fn set_remote_parent(&self, remote: &RemoteContext) -> &Self {
+        let Some(id) = self.id().map(|id| id.into_u64()) else {
+            return self;
+        };
+        for target in targets_of(self) {
+            let instance = target.recorder.shared.id;
+            let meant = remote.instance() == 0 || remote.instance() == instance;
+            // Not an ancestor: that one is not what was asked for.
+            if meant && target.id == id {
+                let carried = remote.carried();
+                target
+                    .recorder
+                    .adopt(id, remote.parent(), remote.session_id(), carried.as_ref());
+            }
+        }
+        self
+    }
+}
+
+impl Context {
+    /// Adds data to the event of the span this context holds, from wherever the context is.
+    ///
+    /// ```
+    /// use honeyhive::propagation::Context;
+    ///
+    /// let event = Context::current();
+    /// std::thread::spawn(move || {
+    ///     event.enrich(|e| e.feedback("rating", 5));
+    /// });
+    /// ```
+    pub fn enrich<F>(&self, f: F) -> &Self
+    where
+        F: FnOnce(&mut Enrichment) -> &mut Enrichment,
+    {
+        if let Some(span) = self.span() {
+            SpanExt::enrich(span, f);
+        }
+        self
+    }
+
+    /// The id of the event of the span this context holds, as [`SpanExt::event_id`].
+    #[must_use]
+    pub fn event_id(&self) -> Option<EventId> {
+        self.span().and_then(SpanExt::event_id)
     }
 }

@@ -31,6 +31,7 @@
 //!   [`docs::fields`].
 //! * [`enrich`] and [`SpanExt`] add anything that is `Serialize` to a span: outputs, config, metadata, metrics, feedback.
 //! * [`Session`] says which events belong together, across tasks and threads: see [`docs::sessions`].
+//! * [`propagation`] carries all that to other services, tasks and threads: see [`docs::propagation`].
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
 //!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
 //! * [`Builder`] sets what the environment does not: see [`config`].
@@ -82,6 +83,7 @@ mod id;
 mod layer;
 mod lifecycle;
 mod log;
+pub mod propagation;
 mod registry;
 mod resource;
 pub mod session;
@@ -107,6 +109,9 @@ pub mod docs {
 
     #[doc = include_str!("docs/sessions.md")]
     pub mod sessions {}
+
+    #[doc = include_str!("docs/propagation.md")]
+    pub mod propagation {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

@@ -91,13 +91,13 @@ impl Session {
             let id = reached.current_session(dispatch);
             Some((id, reached.recorder))
         });
-        let frame = context::innermost();
+        let frame = context::innermost_session();
         let (id, instance) = match (found, frame) {
             // The own session of an instance is none of the others'.
             (Some((id, recorder)), _) if id == recorder.shared.session => (id, recorder.shared.id),
-            (Some((id, _)), Some(frame)) if id == frame.session => (id, frame.instance),
+            (Some((id, _)), Some((session, instance))) if id == session => (id, instance),
             (Some((id, _)), _) => (id, 0),
-            (None, frame) => frame.map(|frame| (frame.session, frame.instance))?,
+            (None, frame) => frame?,
         };
         let name = directory::get(id).and_then(|start| start.name.as_deref().map(Arc::from));
         Some(Self { id, name, instance })
@@ -288,9 +288,10 @@ fn enter(session: SessionId, instance: u64) -> context::Entered {
     let base =
         dispatcher::get_default(|dispatch| dispatch.current_span().id().map_or(0, Id::into_u64));
     context::push(Frame {
-        session,
+        session: Some(session),
         instance,
         base,
+        ..Frame::default()
     })
 }
 

@@ -31,8 +31,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "propagation",
+        &["layer", "lifecycle", "session", "event", "context"],
+    ),
+    (
         "enrich",
-        &["layer", "lifecycle", "registry", "event", "context"],
+        &[
+            "layer",
+            "lifecycle",
+            "registry",
+            "event",
+            "context",
+            "propagation",
+        ],
     ),
     (
         "session",

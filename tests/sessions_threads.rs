@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use honeyhive::Session;
+use honeyhive::propagation::{Baggage, Context, ContextExt as _, extract, inject};
 use honeyhive::session::FutureExt as _;
+use support::attribute;
 use support::traced::{Traced, session_of, touch};
 use tracing::{Instrument as _, info_span};
 use tracing_subscriber::prelude::*;
@@ -130,9 +132,10 @@ async fn request(index: u64) {
             touch(&format!("request {index}"));
         };
         let span = info_span!("step", otel.name = format!("request {index}"), step);
-        match random.below(3) {
+        match random.below(4) {
             0 => work.instrument(span).await,
             1 => drop(tokio::spawn(work.instrument(span)).await),
+            2 => drop(tokio::spawn(work.in_current_context()).await),
             _ => drop(tokio::spawn(work.in_current_session()).await),
         }
     }
@@ -146,10 +149,20 @@ fn no_event_lands_in_a_foreign_session_when_tasks_are_cancelled_at_random() {
     let mut sessions = HashMap::new();
     runtime.block_on(async {
         let mut requests = Vec::new();
-        for index in 0..200 {
+        for index in 0..1000 {
             let session = Session::start(format!("request {index}"));
             sessions.insert(format!("request {index}"), session.id().to_string());
-            requests.push(tokio::spawn(session.scope(request(index))));
+            // Some come with headers.
+            let baggage = Baggage::new().with("request", index.to_string());
+            let work = if index % 2 == 0 {
+                baggage.in_scope(|| session.in_scope(Context::current))
+            } else {
+                let mut headers = Vec::new();
+                session.in_scope(|| baggage.in_scope(|| inject(&mut headers)));
+                let remote = extract(&headers);
+                remote.in_scope(Context::current)
+            };
+            requests.push(tokio::spawn(work.scope(request(index))));
         }
         for request in requests {
             match random.below(4) {
@@ -167,10 +180,15 @@ fn no_event_lands_in_a_foreign_session_when_tasks_are_cancelled_at_random() {
     });
     drop(runtime);
     let spans = traced.spans();
-    let mut checked = 0;
+    let (mut checked, mut with_baggage) = (0, 0);
     for span in spans.iter().filter(|span| span.name.starts_with("request")) {
         assert_eq!(session_of(span), sessions[&span.name], "{}", span.name);
+        if let Some(carried) = attribute(span, "baggage.request") {
+            assert_eq!(format!("request {carried}"), span.name);
+            with_baggage += 1;
+        }
         checked += 1;
     }
-    assert!(checked > 500, "{checked}");
+    assert!(checked > 2500, "{checked}");
+    assert!(with_baggage > checked / 2, "{with_baggage} of {checked}");
 }

@@ -1,7 +1,7 @@
 //! What is known of sessions besides their ids: a bounded directory of the process. Knows nothing of who announces
 //! them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value};
@@ -46,6 +46,37 @@ pub(crate) fn insert(id: SessionId, start: SessionStart) {
 /// What is known of a session.
 pub(crate) fn get(id: SessionId) -> Option<Arc<SessionStart>> {
     lock(&DIRECTORY).as_ref()?.known.get(&id).cloned()
+}
+
+/// Sessions that other processes began: these announce them.
+#[derive(Debug, Default)]
+struct Elsewhere {
+    known: HashSet<SessionId>,
+    order: VecDeque<SessionId>,
+}
+
+static ELSEWHERE: Mutex<Option<Elsewhere>> = Mutex::new(None);
+
+/// Notes a session that came in from another process.
+pub(crate) fn note_elsewhere(id: SessionId) {
+    let mut elsewhere = lock(&ELSEWHERE);
+    let elsewhere = elsewhere.get_or_insert_default();
+    if elsewhere.known.insert(id) {
+        elsewhere.order.push_back(id);
+        if elsewhere.order.len() > CAPACITY
+            && let Some(oldest) = elsewhere.order.pop_front()
+        {
+            elsewhere.known.remove(&oldest);
+        }
+    }
+}
+
+/// Whether a session is announced by another process: it came in from there, and was not started here as well.
+pub(crate) fn is_elsewhere(id: SessionId) -> bool {
+    let noted = lock(&ELSEWHERE)
+        .as_ref()
+        .is_some_and(|elsewhere| elsewhere.known.contains(&id));
+    noted && get(id).is_none()
 }
 
 #[cfg(test)]

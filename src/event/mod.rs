@@ -1,17 +1,20 @@
 //! The one internal model: what a span is between the thread that closed it and the wire. Knows nothing of layers,
 //! workers or encodings.
 
+pub(crate) mod carried;
 pub(crate) mod directory;
 pub(crate) mod fields;
 pub(crate) mod semconv;
 pub(crate) mod value;
 
 use std::fmt;
+use std::sync::Arc;
 
 use tracing::Metadata;
 
 use crate::id::SessionId;
-use fields::Limits;
+use carried::Carried;
+use fields::{Key, Limits, Value};
 
 /// What an event is on the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +69,10 @@ pub(crate) struct Head {
     pub(crate) wants_event_id: bool,
     /// The span was still open when the instance shut down.
     pub(crate) unfinished: bool,
+    /// The parent is a span of another process.
+    pub(crate) remote_parent: bool,
+    /// Spans were made below it.
+    pub(crate) has_children: bool,
     pub(crate) lost_fields: u32,
     pub(crate) events: u32,
     pub(crate) lost_events: u32,
@@ -79,6 +86,10 @@ pub(crate) struct SpanRecord {
     pub(crate) fields: Vec<u8>,
     /// The callsites of the events among the entries.
     pub(crate) callsites: Vec<&'static Metadata<'static>>,
+    /// The baggage that spans below it take on.
+    pub(crate) carried: Option<Arc<Carried>>,
+    /// The `tracestate` of its trace, likewise.
+    pub(crate) trace_state: Option<Arc<str>>,
     compact_at: usize,
 }
 
@@ -91,6 +102,8 @@ impl SpanRecord {
             head,
             fields: Vec::new(),
             callsites: Vec::new(),
+            carried: None,
+            trace_state: None,
             compact_at: COMPACT_FROM,
         }
     }
@@ -100,12 +113,32 @@ impl SpanRecord {
         self.head = head;
         self.fields.clear();
         self.callsites.clear();
+        self.let_go();
         self.compact_at = COMPACT_FROM;
     }
 
     /// Whether the buffers are small enough to be kept for the next span.
     pub(crate) fn is_poolable(&self) -> bool {
         self.fields.capacity() <= COMPACT_FROM && self.callsites.capacity() <= 256
+    }
+
+    /// Takes on what travels with the work. Written before anything else, it is the last to go when there is too much.
+    pub(crate) fn carry(&mut self, carried: Option<Arc<Carried>>, trace_state: Option<Arc<str>>) {
+        if let Some(carried) = carried {
+            self.fields.extend_from_slice(carried.fields());
+            self.carried = Some(carried);
+        }
+        if let Some(state) = trace_state {
+            let key = Key::Name(semconv::name::TRACE_STATE);
+            fields::put(&mut self.fields, key, Value::Str(&state), 1024);
+            self.trace_state = Some(state);
+        }
+    }
+
+    /// Holds on to nothing that others share.
+    pub(crate) fn let_go(&mut self) {
+        self.carried = None;
+        self.trace_state = None;
     }
 
     /// Appends entries written elsewhere.

@@ -10,6 +10,16 @@ pub(crate) mod name {
     pub(crate) const ASSOCIATED_PROJECT: &str = "traceloop.association.properties.project";
     pub(crate) const ASSOCIATED_SOURCE: &str = "traceloop.association.properties.source";
 
+    pub(crate) const PARENT_ID: &str = "honeyhive.parent_id";
+    pub(crate) const ASSOCIATED_PARENT_ID: &str = "traceloop.association.properties.parent_id";
+    pub(crate) const RUN_ID: &str = "honeyhive_metadata.run_id";
+    pub(crate) const DATASET_ID: &str = "honeyhive_metadata.dataset_id";
+    pub(crate) const DATAPOINT_ID: &str = "honeyhive_metadata.datapoint_id";
+    /// Stands before the names of custom baggage.
+    pub(crate) const BAGGAGE: &str = "baggage.";
+    /// Between layer and encoder; on the wire it is a field of the span.
+    pub(crate) const TRACE_STATE: &str = "honeyhive.trace_state";
+
     pub(crate) const EVENT_TYPE: &str = "honeyhive_event_type";
     pub(crate) const EVENT_NAME: &str = "honeyhive_event_name";
     pub(crate) const EVENT_ID: &str = "honeyhive_event_id";

@@ -243,6 +243,11 @@ impl Exporter {
         self.shared.instance
     }
 
+    /// The configuration as it is now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.shared.config.load_full()
+    }
+
     /// The configuration has changed.
     pub(crate) fn configured(&self) {
         let config = self.shared.config.load();
@@ -621,6 +626,8 @@ mod tests {
             born_unwinding: false,
             wants_event_id: false,
             unfinished: false,
+            remote_parent: false,
+            has_children: false,
             lost_fields: 0,
             events: 0,
             lost_events: 0,

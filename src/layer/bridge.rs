@@ -15,7 +15,8 @@ use tracing::{Dispatch, Subscriber};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::Recorder;
-use crate::context;
+use super::origin::{Met, Origin};
+use crate::context::{self, Applied, Bases, NO_BASES};
 use crate::id::SessionId;
 
 /// What is searched for; there is no value of it.
@@ -27,6 +28,7 @@ pub(crate) enum Marker {}
 pub(crate) struct Reached {
     pub(crate) recorder: Arc<Recorder>,
     parent_of: fn(&Dispatch, u64) -> Option<u64>,
+    knows: fn(&Dispatch, &Id) -> bool,
 }
 
 thread_local! {
@@ -47,6 +49,7 @@ where
             passed.push(Reached {
                 recorder: Arc::clone(recorder),
                 parent_of: parent_of::<S>,
+                knows: knows::<S>,
             });
         }
     });
@@ -60,11 +63,27 @@ where
     Some(registry.span(&Id::from_u64(id))?.parent()?.id().into_u64())
 }
 
+fn knows<S>(dispatch: &Dispatch, id: &Id) -> bool
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    // A registry that cannot be asked is taken at its word.
+    dispatch
+        .downcast_ref::<S>()
+        .is_none_or(|registry| registry.span_data(id).is_some())
+}
+
 /// All our layers of a dispatcher.
 pub(crate) fn reach(dispatch: &Dispatch) -> Vec<Reached> {
     let _ = PASSED.try_with(|passed| passed.try_borrow_mut().map(|mut passed| passed.clear()));
     let _ = dispatch.downcast_ref::<Marker>();
     PASSED.try_with(RefCell::take).unwrap_or_default()
+}
+
+/// Whether one of our layers' registries knows nothing of a span any more.
+pub(crate) fn is_gone(dispatch: &Dispatch, id: &Id) -> bool {
+    let mut reached = reach(dispatch).into_iter();
+    reached.any(|reached| !(reached.knows)(dispatch, id))
 }
 
 /// An open span of ours.
@@ -79,7 +98,7 @@ pub(crate) fn targets(dispatch: &Dispatch, id: u64) -> Vec<Target> {
     reach(dispatch)
         .into_iter()
         .filter_map(|reached| {
-            let id = reached.nearest(dispatch, id, 0).0?;
+            let id = reached.nearest(dispatch, id, NO_BASES).0?;
             Some(Target {
                 recorder: reached.recorder,
                 id,
@@ -89,12 +108,12 @@ pub(crate) fn targets(dispatch: &Dispatch, id: u64) -> Vec<Target> {
 }
 
 impl Reached {
-    /// The nearest recorded span from `id` upwards, and whether `base` was met on the way.
-    fn nearest(&self, dispatch: &Dispatch, mut id: u64, base: u64) -> (Option<u64>, bool) {
-        let mut met = false;
+    /// The nearest recorded span from `id` upwards, and which bases were met on the way.
+    fn nearest(&self, dispatch: &Dispatch, mut id: u64, bases: Bases) -> (Option<u64>, Met) {
+        let mut met = Met::default();
         loop {
-            met |= base != 0 && id == base;
-            if self.recorder.table.lineage(id).is_some() {
+            met.pass(id, bases);
+            if self.recorder.table.contains(id) {
                 return (Some(id), met);
             }
             match (self.parent_of)(dispatch, id) {
@@ -104,22 +123,23 @@ impl Reached {
         }
     }
 
+    /// Where a span made now would belong.
+    pub(crate) fn origin(&self, dispatch: &Dispatch) -> Origin {
+        let shared = &self.recorder.shared;
+        let applied = context::applied(shared.id);
+        let bases = applied.as_ref().map_or(NO_BASES, Applied::bases);
+        let current = dispatch.current_span();
+        let (nearest, met) = match current.id() {
+            Some(id) => self.nearest(dispatch, id.into_u64(), bases),
+            None => (None, Met::default()),
+        };
+        let found = nearest.and_then(|id| self.recorder.table.lineage(id));
+        Origin::resolve(applied, found, met, shared.session)
+    }
+
     /// The session that code running now belongs to, as a span made now would find it.
     pub(crate) fn current_session(&self, dispatch: &Dispatch) -> SessionId {
-        let shared = &self.recorder.shared;
-        let frame = context::frame(shared.id);
-        let current = dispatch.current_span();
-        let Some(id) = current.id().map(Id::into_u64) else {
-            return frame.map_or(shared.session, |frame| frame.session);
-        };
-        let (nearest, met) = self.nearest(dispatch, id, frame.map_or(0, |frame| frame.base));
-        let recorded = nearest.and_then(|id| self.recorder.table.lineage(id));
-        match (frame, recorded) {
-            (Some(frame), None) => frame.session,
-            (Some(frame), Some(_)) if met => frame.session,
-            (_, Some(lineage)) => lineage.session,
-            (None, None) => shared.session,
-        }
+        self.origin(dispatch).session
     }
 }
 

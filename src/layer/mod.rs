@@ -5,6 +5,7 @@
 
 pub(crate) mod bridge;
 mod gate;
+pub(crate) mod origin;
 mod state;
 pub(crate) mod visit;
 
@@ -24,6 +25,8 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::Config;
+use crate::context::{Bases, NO_BASES, Remote};
+use crate::event::carried::Carried;
 use crate::event::fields::Limits;
 use crate::event::{Head, SpanRecord};
 use crate::export::Exporter;
@@ -31,6 +34,7 @@ use crate::id::{self, SessionId};
 use crate::sync::lock;
 use crate::{clock, context};
 use gate::{Capture, Nothing, OwnFilter};
+use origin::{Met, Origin};
 use state::{Lineage, Table};
 use visit::{Selected, Visitor};
 
@@ -65,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) session: SessionId,
     pub(crate) exporter: Arc<Exporter>,
     capture: ArcSwap<Capture>,
+    /// It has been said that a remote parent came too late for some.
+    late_parent: AtomicBool,
     recorders: Mutex<Vec<Weak<Recorder>>>,
 }
 
@@ -82,6 +88,7 @@ impl Shared {
             session,
             exporter,
             capture,
+            late_parent: AtomicBool::new(false),
             recorders: Mutex::new(Vec::new()),
         }
     }
@@ -161,9 +168,9 @@ impl Recorder {
             return;
         }
         let start = clock::ticks();
-        let (parent, session) = self.lineage(attributes, id, cx);
-        let (trace_id, parent_id) = match parent {
-            Some(parent) => (parent.trace_id, parent.span_id),
+        let origin = self.origin(attributes, id, cx);
+        let (trace_id, parent_id) = match origin.parent {
+            Some((trace_id, span_id)) => (trace_id, span_id),
             None => (id::next_trace_id(start), 0),
         };
         let mut record = state::take(Head {
@@ -171,17 +178,20 @@ impl Recorder {
             trace_id,
             span_id: id::next_span_id(start),
             parent_id,
-            session,
+            session: origin.session,
             start,
             end: 0,
             panicked: false,
             born_unwinding: panicking(),
             wants_event_id: false,
             unfinished: false,
+            remote_parent: origin.remote,
+            has_children: false,
             lost_fields: 0,
             events: 0,
             lost_events: 0,
         });
+        record.carry(origin.carried, origin.trace_state);
         let mut visitor = Visitor::new(&mut record.fields, limits.attribute);
         attributes.record(&mut visitor);
         let (cut, session) = (visitor.cut, visitor.session);
@@ -196,52 +206,45 @@ impl Recorder {
         }
     }
 
-    /// Where a new span belongs: its recorded parent, and its session.
-    fn lineage<S>(
-        &self,
-        attributes: &Attributes<'_>,
-        id: &Id,
-        cx: &Context<'_, S>,
-    ) -> (Option<Lineage>, SessionId)
+    /// Where a new span belongs.
+    fn origin<S>(&self, attributes: &Attributes<'_>, id: &Id, cx: &Context<'_, S>) -> Origin
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let frame = context::frame(self.shared.id);
+        let applied = context::applied(self.shared.id);
         let explicit = attributes.parent().map(Id::into_u64);
         let near = explicit.or_else(|| cx.current_span().id().map(Id::into_u64));
-        let base = match frame {
-            Some(frame) if explicit.is_none() => frame.base,
-            _ => 0,
+        let bases = match &applied {
+            Some(applied) if explicit.is_none() => applied.bases(),
+            _ => NO_BASES,
         };
         let (found, met) = match near {
-            Some(near) => self.nearest(id, near, base, cx),
-            None => (None, false),
+            Some(near) => self.nearest(id, near, bases, cx),
+            None => (None, Met::default()),
         };
-        let session = match (frame, found) {
-            (Some(frame), Some(_)) if met => frame.session,
-            (_, Some(found)) => found.session,
-            (Some(frame), None) => frame.session,
-            (None, None) => self.shared.session,
-        };
-        let parent = if attributes.is_root() { None } else { found };
-        (parent, session)
+        let origin = Origin::resolve(applied, found, met, self.shared.session);
+        if attributes.is_root() {
+            origin.without_parent()
+        } else {
+            origin
+        }
     }
 
-    /// The nearest recorded span for a `new` one, from `id` upwards, and whether `base` was met on the way.
+    /// The nearest recorded span for a `new` one, from `id` upwards, and which bases were met on the way.
     fn nearest<S>(
         &self,
         new: &Id,
         mut id: u64,
-        base: u64,
+        bases: Bases,
         cx: &Context<'_, S>,
-    ) -> (Option<Lineage>, bool)
+    ) -> (Option<Lineage>, Met)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let mut met = false;
+        let mut met = Met::default();
         loop {
-            met |= base != 0 && id == base;
-            if let Some(lineage) = self.table.lineage(id) {
+            met.pass(id, bases);
+            if let Some(lineage) = self.table.beget(id) {
                 return (Some(lineage), met);
             }
             let parent = match cx.span(&Id::from_u64(id)) {
@@ -264,7 +267,7 @@ impl Recorder {
             return;
         }
         let id = id.into_u64();
-        if self.table.lineage(id).is_none() {
+        if !self.table.contains(id) {
             return;
         }
         let limits = self.shared.capture.load().limits;
@@ -288,7 +291,7 @@ impl Recorder {
             None if event.is_contextual() => cx.current_span().id().map(Id::into_u64),
             None => None,
         };
-        let Some(id) = span.filter(|id| self.table.lineage(*id).is_some()) else {
+        let Some(id) = span.filter(|id| self.table.contains(*id)) else {
             return;
         };
         let limits = self.shared.capture.load().limits;
@@ -358,6 +361,39 @@ impl Recorder {
     /// The largest value that enrichment may add.
     pub(crate) fn attribute_limit(&self) -> usize {
         self.shared.capture.load().limits.attribute
+    }
+
+    /// Makes an open span the child of a remote one, in its session and with its baggage, as far as these are known.
+    /// What was made below it before keeps what it took then.
+    pub(crate) fn adopt(
+        &self,
+        id: u64,
+        parent: Option<&Remote>,
+        session: Option<SessionId>,
+        carried: Option<&Arc<Carried>>,
+    ) {
+        let limits = self.shared.capture.load().limits;
+        let late = self.table.with(id, |record| {
+            if let Some(session) = session {
+                record.head.session = session;
+            }
+            record.carry(carried.cloned(), None);
+            if let Some(parent) = parent {
+                record.head.trace_id = parent.trace_id;
+                record.head.parent_id = parent.span_id;
+                record.head.remote_parent = true;
+                record.trace_state = None;
+                record.carry(None, parent.trace_state.clone());
+            }
+            record.settle(limits);
+            record.head.has_children || record.head.wants_event_id
+        });
+        if late == Some(true) && !self.shared.late_parent.swap(true, Ordering::Relaxed) {
+            self.shared.exporter.log().warn(
+                "a span was given a remote parent after spans were made below it, or after its event id was asked for: \
+                 these keep the ids they had (set the remote parent first, or make the span in RemoteContext::scope)",
+            );
+        }
     }
 
     /// The ids of an open span, whose event id is sent from now on.

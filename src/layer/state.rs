@@ -6,9 +6,10 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use crate::event::carried::Carried;
 use crate::event::{Head, SpanRecord};
 use crate::id::SessionId;
 use crate::sync::lock;
@@ -40,11 +41,25 @@ struct Spans {
 }
 
 /// What children take from a span.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lineage {
     pub(crate) trace_id: u128,
     pub(crate) span_id: u64,
     pub(crate) session: SessionId,
+    pub(crate) carried: Option<Arc<Carried>>,
+    pub(crate) trace_state: Option<Arc<str>>,
+}
+
+impl Lineage {
+    fn of(record: &SpanRecord) -> Self {
+        Self {
+            trace_id: record.head.trace_id,
+            span_id: record.head.span_id,
+            session: record.head.session,
+            carried: record.carried.clone(),
+            trace_state: record.trace_state.clone(),
+        }
+    }
 }
 
 impl Table {
@@ -101,11 +116,19 @@ impl Table {
     }
 
     pub(crate) fn lineage(&self, id: u64) -> Option<Lineage> {
-        self.with(id, |record| Lineage {
-            trace_id: record.head.trace_id,
-            span_id: record.head.span_id,
-            session: record.head.session,
+        self.with(id, |record| Lineage::of(record))
+    }
+
+    /// [`lineage`](Self::lineage) for a child that is made now.
+    pub(crate) fn beget(&self, id: u64) -> Option<Lineage> {
+        self.with(id, |record| {
+            record.head.has_children = true;
+            Lineage::of(record)
         })
+    }
+
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        self.with(id, |_| ()).is_some()
     }
 
     pub(crate) fn remove(&self, id: u64) -> Option<Box<SpanRecord>> {
@@ -195,7 +218,8 @@ pub(crate) fn take(head: Head) -> Box<SpanRecord> {
 }
 
 /// Keeps a record for the next span of this thread.
-pub(crate) fn give_back(record: Box<SpanRecord>) {
+pub(crate) fn give_back(mut record: Box<SpanRecord>) {
+    record.let_go();
     if !record.is_poolable() {
         return;
     }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use super::attributes::{Attribute, Scalar};
 use super::protobuf::PartialSuccess;
-use super::span::{Kind, Span, Status};
+use super::span::{Kind, REMOTE_PARENT, Span, Status};
 
 /// Appends `span` as an element of `spans`.
 pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
@@ -15,10 +15,17 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
         "{{\"traceId\":\"{:032x}\",\"spanId\":\"{:016x}\"",
         span.trace_id, span.span_id
     );
+    if !span.trace_state.is_empty() {
+        out.extend_from_slice(b",\"traceState\":");
+        text(out, &span.trace_state);
+    }
     if span.parent_id == 0 {
         out.extend_from_slice(b",\"parentSpanId\":null");
     } else {
         let _ = write!(out, ",\"parentSpanId\":\"{:016x}\"", span.parent_id);
+    }
+    if span.remote_parent {
+        let _ = write!(out, ",\"flags\":{REMOTE_PARENT}");
     }
     out.extend_from_slice(b",\"name\":");
     text(out, &span.name);

@@ -2,12 +2,13 @@
 //! is copied twice.
 
 use super::attributes::{Attribute, Scalar};
-use super::span::{Event, Span, Status};
+use super::span::{Event, REMOTE_PARENT, Span, Status};
 
 /// Wire types of protobuf.
 const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
 const LENGTH: u32 = 2;
+const FIXED32: u32 = 5;
 
 /// Appends `span` as an element of `ScopeSpans.spans`.
 pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
@@ -25,6 +26,12 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
     let length = field_len(16)
         + field_len(8)
         + if span.parent_id == 0 { 0 } else { field_len(8) }
+        + match span.trace_state.len() {
+            0 => 0,
+            length => field_len(length),
+        }
+        // Its number takes two bytes.
+        + if span.remote_parent { 6 } else { 0 }
         + field_len(span.name.len())
         + 2
         + 9
@@ -40,6 +47,9 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
     varint(out, length as u64);
     bytes(out, 1, &span.trace_id.to_be_bytes());
     bytes(out, 2, &span.span_id.to_be_bytes());
+    if !span.trace_state.is_empty() {
+        bytes(out, 3, span.trace_state.as_bytes());
+    }
     if span.parent_id != 0 {
         bytes(out, 4, &span.parent_id.to_be_bytes());
     }
@@ -77,6 +87,10 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
                 varint(out, 2);
             }
         }
+    }
+    if span.remote_parent {
+        tag(out, 16, FIXED32);
+        out.extend_from_slice(&REMOTE_PARENT.to_le_bytes());
     }
 }
 

@@ -29,6 +29,10 @@ pub(crate) struct Span<'a> {
     pub(crate) trace_id: u128,
     pub(crate) span_id: u64,
     pub(crate) parent_id: u64,
+    /// The parent is a span of another process.
+    pub(crate) remote_parent: bool,
+    /// Empty: none.
+    pub(crate) trace_state: Cow<'a, str>,
     pub(crate) name: Cow<'a, str>,
     pub(crate) kind: Kind,
     pub(crate) start: u64,
@@ -63,6 +67,9 @@ pub(crate) struct Event<'a> {
     pub(crate) time: u64,
     pub(crate) attributes: Vec<Attribute<'a>>,
 }
+
+/// The `flags` of a span whose parent is remote: that this is known, that it is so, and that the trace is sampled.
+pub(crate) const REMOTE_PARENT: u32 = 0x301;
 
 /// Reads a record.
 pub(crate) fn assemble<'a>(
@@ -161,6 +168,7 @@ struct Reading<'a> {
     event_type: Option<Cow<'a, str>>,
     project: Option<Cow<'a, str>>,
     source: Option<Cow<'a, str>>,
+    trace_state: Option<Cow<'a, str>>,
     /// Some attribute of a convention was seen, so the rules for the event type are worth asking.
     conventions: bool,
     otel_status: Option<bool>,
@@ -189,6 +197,7 @@ impl<'a> Reading<'a> {
             event_type: None,
             project: None,
             source: None,
+            trace_state: None,
             conventions: false,
             otel_status: None,
             failure: Failure::default(),
@@ -218,6 +227,7 @@ impl<'a> Reading<'a> {
                 self.failure.kind = truthy(text(value));
                 self.attributes.put("", key, value);
             }
+            _ if key.starts_with(name::BAGGAGE) => self.attributes.put("", key, value),
             _ if semconv::is_convention(key) => {
                 self.conventions = true;
                 self.attributes.put("", key, value);
@@ -235,6 +245,7 @@ impl<'a> Reading<'a> {
             "error_type" => self.failure.kind = truthy(text(value)),
             "project" => self.project = truthy(text(value)),
             "source" => self.source = truthy(text(value)),
+            "trace_state" => self.trace_state = truthy(text(value)),
             // Decided when the span was made, for it and for what is below it.
             "session_id" => {}
             _ => {
@@ -421,6 +432,8 @@ impl<'a> Reading<'a> {
             trace_id: head.trace_id,
             span_id: head.span_id,
             parent_id: head.parent_id,
+            remote_parent: head.remote_parent,
+            trace_state: self.trace_state.unwrap_or_default(),
             name: span_name,
             kind: self.kind,
             start,

@@ -8,6 +8,7 @@ use super::announce::announce;
 use super::{Done, Parcel, Shipment, Worker};
 use crate::clock::Anchor;
 use crate::config::Config;
+use crate::event::directory;
 use crate::export::otlp::Settings;
 use crate::export::requests;
 use crate::export::transport::{self, Failure, Http, Nowhere, Transport};
@@ -138,6 +139,9 @@ impl Worker {
         let new: Vec<SessionId> = sessions
             .iter()
             .filter(|session| !self.announced.contains(session))
+            .filter(|session| {
+                **session == self.shared.session || !directory::is_elsewhere(**session)
+            })
             .copied()
             .collect();
         if new.is_empty() {
