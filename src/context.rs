@@ -44,6 +44,16 @@ pub(crate) fn innermost() -> Option<Frame> {
         .flatten()
 }
 
+/// The instance that the innermost limited frame is limited to.
+pub(crate) fn instance() -> Option<u64> {
+    let found = FRAMES.try_with(|frames| {
+        let frames = frames.try_borrow().ok()?;
+        let limited = frames.iter().rev().find(|frame| frame.instance != 0)?;
+        Some(limited.instance)
+    });
+    found.ok().flatten()
+}
+
 /// Enters a frame; dropping the answer leaves it and whatever was entered inside and not left.
 pub(crate) fn push(frame: Frame) -> Entered {
     let depth = FRAMES.try_with(|frames| {

@@ -54,6 +54,7 @@
 //! | `rustls` | ✔ | `https://` endpoints, by rustls with the platform's certificates |
 //! | `server` | | the local server: SQLite, web pages |
 //! | `cli` | | the command `hh`, and the server with it |
+//! | `testing` | | the events of a closure, for your own tests: `honeyhive::testing` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
@@ -77,12 +78,13 @@ mod enrich;
 mod environment;
 mod error;
 mod event;
+pub mod events;
 mod export;
 mod id;
 mod layer;
 mod lifecycle;
 mod log;
-mod registry;
+pub mod registry;
 mod resource;
 pub mod session;
 mod sync;
@@ -92,6 +94,8 @@ mod sync;
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub mod report {
     //! What an instance says of itself: statistics, the outcome of a flush, what is amiss.
@@ -116,6 +120,7 @@ pub use config::Builder;
 pub use enrich::{Enrichment, SpanExt, enrich};
 pub use error::Error;
 pub use event::EventType;
+pub use events::current_event;
 pub use id::EventId;
 pub use layer::HoneyHiveLayer;
 pub use lifecycle::{HoneyHive, flush};

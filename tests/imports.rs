@@ -45,6 +45,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "enrich",
         ],
     ),
+    (
+        "events",
+        &[
+            "layer",
+            "lifecycle",
+            "registry",
+            "event",
+            "context",
+            "enrich",
+            "session",
+        ],
+    ),
+    ("testing", &["config", "lifecycle", "export"]),
     ("server", &["event", "export"]),
     ("cli", &["server", "config"]),
 ];

@@ -313,6 +313,9 @@ fn typed(field: Field, value: toml::Value) -> Result<Value, WrongType> {
                 })
                 .collect::<Result<_, _>>()?,
         ),
+        (Kind::Object, toml::Value::Table(table)) => Value::Text(
+            serde_json::to_string(&table).map_err(|_| wrong("a table that is not JSON"))?,
+        ),
         (_, toml::Value::Integer(_)) => return Err(wrong("an integer")),
         (_, toml::Value::Float(_)) => return Err(wrong("a float")),
         (_, toml::Value::Boolean(_)) => return Err(wrong("a boolean")),

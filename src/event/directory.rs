@@ -16,6 +16,17 @@ pub(crate) struct SessionStart {
     pub(crate) inputs: Map<String, Value>,
     pub(crate) metadata: Map<String, Value>,
     pub(crate) user_properties: Map<String, Value>,
+    /// It was started elsewhere, or by its events: no announcement.
+    pub(crate) skip: bool,
+    /// When it started, in milliseconds since 1970; zero: unknown.
+    pub(crate) started: u64,
+}
+
+impl SessionStart {
+    /// Whether there is more to tell than a name.
+    pub(crate) fn has_content(&self) -> bool {
+        !(self.inputs.is_empty() && self.metadata.is_empty() && self.user_properties.is_empty())
+    }
 }
 
 /// Sessions beyond this many are forgotten, oldest first: their events still arrive, under the instance's session name.

@@ -1,9 +1,11 @@
 //! From records to the body of a request. Knows the OTLP format in both encodings, not how bodies are sent.
 
+mod body;
 mod json;
 #[cfg(feature = "server")]
 pub(crate) mod proto;
 mod protobuf;
+mod session;
 mod span;
 
 use bytes::Bytes;
@@ -13,8 +15,10 @@ use crate::clock::Anchor;
 use crate::config::Protocol;
 use crate::event::Head;
 use crate::id::SessionId;
+pub(crate) use body::{buckets, created};
 pub(crate) use protobuf::PartialSuccess;
-pub(crate) use span::{Attribute, Scalar, Settings, buckets};
+pub(crate) use session::AutoCreate;
+pub(crate) use span::{Attribute, Scalar, Settings};
 
 /// What all requests of an instance have in common.
 #[derive(Debug)]
