@@ -12,6 +12,6 @@ fn main() {
     };
     let text = String::from_utf8_lossy(&output.stdout);
     if let Some(version) = text.split_whitespace().nth(1) {
-        println!("cargo::rustc-env=HONEYHIVE_RUSTC_VERSION={version}");
+        println!("cargo::rustc-env=BUILT_BY_RUSTC={version}");
     }
 }

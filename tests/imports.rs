@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("resource", &["config"]),
     ("export", &["config", "environment", "resource", "event"]),
     ("layer", &["config", "event", "context", "export"]),
-    ("registry", &["export"]),
+    ("registry", &["config", "export"]),
     (
         "lifecycle",
         &[

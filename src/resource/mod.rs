@@ -145,7 +145,7 @@ fn assemble(config: &Config, found: Vec<Attribute>, variable: Variables<'_>) -> 
         ("process.runtime.name", Some("rust")),
         (
             "process.runtime.version",
-            option_env!("HONEYHIVE_RUSTC_VERSION"),
+            option_env!("BUILT_BY_RUSTC"),
         ),
         ("os.type", Some(std::env::consts::OS)),
         ("host.arch", Some(std::env::consts::ARCH)),
