@@ -143,10 +143,7 @@ fn assemble(config: &Config, found: Vec<Attribute>, variable: Variables<'_>) -> 
         ("telemetry.sdk.language", Some("rust")),
         ("telemetry.sdk.version", Some(env!("CARGO_PKG_VERSION"))),
         ("process.runtime.name", Some("rust")),
-        (
-            "process.runtime.version",
-            option_env!("BUILT_BY_RUSTC"),
-        ),
+        ("process.runtime.version", option_env!("BUILT_BY_RUSTC")),
         ("os.type", Some(std::env::consts::OS)),
         ("host.arch", Some(std::env::consts::ARCH)),
     ];
