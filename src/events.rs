@@ -380,10 +380,6 @@ impl HoneyHive {
     /// }
     /// # Ok::<(), honeyhive::Error>(())
     /// ```
-    #[expect(
-        clippy::unused_self,
-        reason = "spans are made where the instance is at hand"
-    )]
     pub fn span(&self, name: &str) -> tracing::Span {
         tracing::info_span!(target: "honeyhive::span", "span", otel.name = name)
     }

@@ -31,6 +31,8 @@
 //!   [`docs::fields`].
 //! * [`enrich`] and [`SpanExt`] add anything that is `Serialize` to a span: outputs, config, metadata, metrics, feedback.
 //! * [`Session`] says which events belong together, across tasks and threads: see [`docs::sessions`].
+//! * [`events`] has what is no span: events made at once, changes of events that are over, the id of the current one.
+//! * [`registry`] has a default instance and handles to all of them, for several in one process.
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
 //!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
 //! * [`Builder`] sets what the environment does not: see [`config`].

@@ -216,12 +216,12 @@ fn events(tape: &Tape) -> Vec<Event> {
             continue;
         };
         if url.ends_with("/session/start") {
-            let session = &body["session"];
+            let session = member(&body, "session");
             sessions.insert(text(session, "session_id"), text(session, "session_name"));
         } else if put {
             updates.push(body);
         } else if url.ends_with("/events") {
-            found.push(created(&body["event"]));
+            found.push(created(member(&body, "event")));
         } else {
             found.extend(spans(&body).map(exported));
         }
@@ -260,14 +260,27 @@ fn events(tape: &Tape) -> Vec<Event> {
 }
 
 fn spans(body: &Value) -> impl Iterator<Item = &Value> {
-    let resources = body["resourceSpans"].as_array().into_iter().flatten();
+    let resources = member(body, "resourceSpans")
+        .as_array()
+        .into_iter()
+        .flatten();
     resources
-        .flat_map(|resource| resource["scopeSpans"].as_array().into_iter().flatten())
-        .flat_map(|scope| scope["spans"].as_array().into_iter().flatten())
+        .flat_map(|resource| {
+            member(resource, "scopeSpans")
+                .as_array()
+                .into_iter()
+                .flatten()
+        })
+        .flat_map(|scope| member(scope, "spans").as_array().into_iter().flatten())
+}
+
+/// A member of an object, or null.
+fn member<'a>(object: &'a Value, key: &str) -> &'a Value {
+    object.get(key).unwrap_or(&Value::Null)
 }
 
 fn text(object: &Value, key: &str) -> String {
-    object[key].as_str().unwrap_or_default().to_owned()
+    member(object, key).as_str().unwrap_or_default().to_owned()
 }
 
 fn at(nanoseconds: u64) -> SystemTime {
@@ -320,8 +333,8 @@ impl Event {
 
 /// An event that was no span.
 fn created(body: &Value) -> Event {
-    let optional = |key: &str| body[key].as_str().map(str::to_owned);
-    let milliseconds = body["duration"].as_f64().unwrap_or_default();
+    let optional = |key: &str| member(body, key).as_str().map(str::to_owned);
+    let milliseconds = member(body, "duration").as_f64().unwrap_or_default();
     let start = body["start_time"].as_u64().unwrap_or_default();
     let mut event = Event {
         name: text(body, "event_name"),
@@ -383,7 +396,7 @@ fn exported(span: &Value) -> Event {
             *bucket = nest(std::mem::take(bucket));
         }
     }
-    for happened in span["events"].as_array().into_iter().flatten() {
+    for happened in member(span, "events").as_array().into_iter().flatten() {
         let attributes = attributes(happened).collect();
         event.span_events.push((text(happened, "name"), attributes));
     }
@@ -428,13 +441,13 @@ fn take_attribute(event: &mut Event, key: &str, value: Value) {
 }
 
 fn attributes(of: &Value) -> impl Iterator<Item = (String, Value)> + '_ {
-    let list = of["attributes"].as_array().into_iter().flatten();
-    list.map(|attribute| (text(attribute, "key"), plain(&attribute["value"])))
+    let list = member(of, "attributes").as_array().into_iter().flatten();
+    list.map(|attribute| (text(attribute, "key"), plain(member(attribute, "value"))))
 }
 
 /// An OTLP value as what it means.
 fn plain(value: &Value) -> Value {
-    if let Some(number) = value["intValue"].as_str() {
+    if let Some(number) = member(value, "intValue").as_str() {
         return number.parse::<i64>().map_or(Value::Null, Value::from);
     }
     ["stringValue", "boolValue", "doubleValue", "intValue"]

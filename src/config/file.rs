@@ -67,6 +67,14 @@ impl Sources {
         )
     }
 
+    /// The environment of the process, without files.
+    pub(crate) fn process() -> Self {
+        Self {
+            environment: std::env::vars_os().collect(),
+            ..Self::default()
+        }
+    }
+
     /// Finds the files, starting from `directory`.
     pub(crate) fn find(
         environment: BTreeMap<OsString, OsString>,

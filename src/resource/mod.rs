@@ -6,11 +6,10 @@ mod git;
 use std::borrow::Cow;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, Sources};
 
 /// The value of an attribute of the resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +41,9 @@ pub(crate) fn detect(config: &Config) -> Resource {
     static PLACE: OnceLock<Vec<Attribute>> = OnceLock::new();
     static GIT: OnceLock<Vec<Attribute>> = OnceLock::new();
     let wants_git = config.git;
+    let sources = Arc::new(Sources::process());
+    let own = Arc::clone(&sources);
+    let variable = move |name: &str| sources.variable(name);
     if PLACE.get().is_none() || (wants_git && GIT.get().is_none()) {
         within(LIMIT, move || {
             PLACE.get_or_init(|| place(&variable, &read));
@@ -57,7 +59,7 @@ pub(crate) fn detect(config: &Config) -> Resource {
     if wants_git {
         found.extend(GIT.get().cloned().unwrap_or_default());
     }
-    assemble(config, found, &variable)
+    assemble(config, found, &|name| own.variable(name))
 }
 
 /// Runs `f` on a thread of its own, and goes on when it is done, has panicked, or takes too long.
@@ -73,10 +75,6 @@ fn within(limit: Duration, f: impl FnOnce() + Send + 'static) {
     if thread.is_ok() {
         let _ = wait.recv_timeout(limit);
     }
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 fn read(path: &Path) -> Option<String> {
