@@ -280,6 +280,41 @@ impl SessionBuilder {
         self
     }
 
+    /// The evaluation run the session belongs to: `run_id` in its metadata, and in that of all its events. It goes before
+    /// [`Builder::run_id`](crate::Builder::run_id).
+    ///
+    /// ```
+    /// use honeyhive::Session;
+    ///
+    /// let session = Session::builder("datapoint 7")
+    ///     .run_id("run-1")
+    ///     .dataset_id("EXT-questions")
+    ///     .datapoint_id("EXT-7")
+    ///     .start();
+    /// ```
+    pub fn run_id(self, id: impl Into<String>) -> Self {
+        self.evaluates("run_id", id.into())
+    }
+
+    /// The dataset of that run: `dataset_id`, likewise.
+    pub fn dataset_id(self, id: impl Into<String>) -> Self {
+        self.evaluates("dataset_id", id.into())
+    }
+
+    /// The datapoint of that run: `datapoint_id`, likewise.
+    pub fn datapoint_id(self, id: impl Into<String>) -> Self {
+        self.evaluates("datapoint_id", id.into())
+    }
+
+    fn evaluates(mut self, name: &'static str, id: String) -> Self {
+        self.start
+            .metadata
+            .insert(name.to_owned(), id.as_str().into());
+        self.start.evaluation.retain(|(known, _)| *known != name);
+        self.start.evaluation.push((name, id));
+        self
+    }
+
     /// Says that the session was started elsewhere, or is made by the platform from its events: it is not announced.
     pub fn skip_start(mut self) -> Self {
         self.start.skip = true;

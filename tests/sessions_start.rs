@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use honeyhive::events::NewEvent;
 use honeyhive::session::SessionId;
 use honeyhive::{HoneyHive, Session};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -106,6 +107,40 @@ fn evaluation_ids_are_on_every_event_and_outside_the_limit() {
         starts(&traced)[0]["metadata"],
         json!({"run_id": "mine", "m": 1})
     );
+}
+
+#[test]
+fn a_session_may_evaluate_something_of_its_own() {
+    let traced = Traced::with(|b| b.run_id("of-all").dataset_id("of-all"));
+    let session = Session::builder("datapoint")
+        .run_id("run-1")
+        .datapoint_id("EXT-dp")
+        .start();
+    traced.run(|| {
+        session.in_scope(|| {
+            span("inside");
+            traced.honeyhive.create_event(NewEvent::new("made"));
+        });
+        span("outside");
+    });
+    let ids = |name: &str| {
+        let found = traced.span(name);
+        ["run_id", "dataset_id", "datapoint_id"]
+            .map(|id| attribute(&found, &format!("honeyhive_metadata.{id}")))
+    };
+    let some = |id: &str| Some(id.to_owned());
+    assert_eq!(
+        ids("inside"),
+        [some("run-1"), some("of-all"), some("EXT-dp")]
+    );
+    assert_eq!(ids("outside"), [some("of-all"), some("of-all"), None]);
+    let expected = json!({"run_id": "run-1", "dataset_id": "of-all", "datapoint_id": "EXT-dp"});
+    let made = traced.server.requests_to("/events")[0].json();
+    assert_eq!(made["event"]["metadata"], expected);
+    let id = session.id().to_string();
+    let mut started = starts(&traced);
+    started.retain(|start| start["session_id"] == id);
+    assert_eq!(started[0]["metadata"], expected);
 }
 
 trait OutputAt {

@@ -1024,6 +1024,20 @@ fn the_configuration_page_is_what_the_table_says() {
     }
 }
 
+#[test]
+fn objects_are_tables_in_the_file() {
+    let config = from_file("[session_inputs]\nq = 1\nlist = [\"a\"]\n").unwrap();
+    let inputs = config.session_inputs().unwrap();
+    assert_eq!(inputs["q"], 1);
+    assert_eq!(inputs["list"][0], "a");
+    let builder = Builder::new().user_properties([1, 2]);
+    let error = builder.resolve(&Sources::default()).unwrap_err();
+    assert!(
+        error.to_string().contains("expected a JSON object"),
+        "{error}"
+    );
+}
+
 fn assert_no_secret(result: &Result<Config, Error>) {
     let texts = match result {
         Ok(config) => vec![

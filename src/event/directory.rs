@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value};
@@ -18,6 +19,8 @@ pub(crate) struct SessionStart {
     pub(crate) user_properties: Map<String, Value>,
     /// It was started elsewhere, or by its events: no announcement.
     pub(crate) skip: bool,
+    /// What it evaluates, by the names the ids have in metadata; they are on every event of the session.
+    pub(crate) evaluation: Vec<(&'static str, String)>,
     /// When it started, in milliseconds since 1970; zero: unknown.
     pub(crate) started: u64,
 }
@@ -40,8 +43,14 @@ struct Directory {
 
 static DIRECTORY: Mutex<Option<Directory>> = Mutex::new(None);
 
+/// Whether there ever was a session that evaluates something.
+static EVALUATIONS: AtomicBool = AtomicBool::new(false);
+
 /// Remembers a session; what is known of it already is replaced.
 pub(crate) fn insert(id: SessionId, start: SessionStart) {
+    if !start.evaluation.is_empty() {
+        EVALUATIONS.store(true, Ordering::Relaxed);
+    }
     let mut directory = lock(&DIRECTORY);
     let directory = directory.get_or_insert_default();
     if directory.known.insert(id, Arc::new(start)).is_none() {
@@ -57,6 +66,14 @@ pub(crate) fn insert(id: SessionId, start: SessionStart) {
 /// What is known of a session.
 pub(crate) fn get(id: SessionId) -> Option<Arc<SessionStart>> {
     lock(&DIRECTORY).as_ref()?.known.get(&id).cloned()
+}
+
+/// A session that evaluates something. Costs a load where none does.
+pub(crate) fn evaluated(id: SessionId) -> Option<Arc<SessionStart>> {
+    if !EVALUATIONS.load(Ordering::Relaxed) {
+        return None;
+    }
+    get(id).filter(|start| !start.evaluation.is_empty())
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::config::live::Live;
 use crate::environment::Strategy;
 use crate::error::{Error, Kind, Left};
-use crate::event::SpanRecord;
+use crate::event::{SpanRecord, directory};
 use crate::id::{EventId, SessionId};
 use crate::log::Log;
 use crate::sync::{Gate, lock};
@@ -363,6 +363,17 @@ impl Exporter {
         let bytes = entries.len() as u64 + 512;
         let mut body = otlp::created(entries);
         body.append(&mut event);
+        if let Some(start) = directory::evaluated(session) {
+            let metadata = body
+                .entry("metadata")
+                .or_insert_with(|| Value::Object(Map::new()));
+            for (name, id) in &start.evaluation {
+                if let Value::Object(metadata) = metadata {
+                    let entry = metadata.entry(*name);
+                    entry.or_insert_with(|| id.as_str().into());
+                }
+            }
+        }
         self.send_update(Update {
             session: Some(session),
             creates: true,

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::session::AutoCreate;
 use crate::clock::Anchor;
+use crate::event::directory;
 use crate::event::fields::{self, Entry, EventEntry, Key, Reader, Value};
 use crate::event::semconv::{self, name};
 use crate::event::{EventType, Head};
@@ -404,10 +405,17 @@ impl<'a> Reading<'a> {
             attributes.push(Attribute::new("", name::SESSION_AUTO_CREATE, yes));
             attributes.push(Attribute::text(name::SESSION_NAME, name));
         }
-        for (key, id) in &settings.evaluation {
-            if !self.attributes.has(name::METADATA, key) {
-                let id = Scalar::Text(Cow::Borrowed(id));
-                attributes.push(Attribute::new(name::METADATA, *key, id));
+        // What the span says of itself goes before its session, and that before the instance.
+        let session = directory::evaluated(head.session);
+        let of_session = session.iter().flat_map(|start| &start.evaluation);
+        let of_session = of_session.map(|(key, id)| (*key, Cow::Owned(id.clone())));
+        let of_instance = settings.evaluation.iter();
+        let of_instance = of_instance.map(|(key, id)| (*key, Cow::Borrowed(id.as_str())));
+        for (key, id) in of_session.chain(of_instance) {
+            let known = self.attributes.has(name::METADATA, key)
+                || attributes.iter().any(|it| it.is(name::METADATA, key));
+            if !known {
+                attributes.push(Attribute::new(name::METADATA, key, Scalar::Text(id)));
             }
         }
         attributes.push(Attribute::text(name::SOURCE, source.clone()));
