@@ -128,6 +128,16 @@ pub(crate) fn snapshot() -> Vec<Frame> {
     snapshot.unwrap_or_default()
 }
 
+/// The instance that the innermost limited frame is limited to.
+pub(crate) fn instance() -> Option<u64> {
+    let found = FRAMES.try_with(|frames| {
+        let frames = frames.try_borrow().ok()?;
+        let limited = frames.iter().rev().find(|frame| frame.instance != 0)?;
+        Some(limited.instance)
+    });
+    found.ok().flatten()
+}
+
 /// Enters a frame; dropping the answer leaves it and whatever was entered inside and not left.
 pub(crate) fn push(frame: Frame) -> Entered {
     push_all([frame])

@@ -210,6 +210,14 @@ impl Enrichment {
         self
     }
 
+    /// How long the work took, where that is not how long the span was open; kept in milliseconds.
+    pub fn duration(&mut self, duration: std::time::Duration) -> &mut Self {
+        let milliseconds = Value::F64(duration.as_secs_f64() * 1e3);
+        let key = Key::Name(name::DURATION_MS);
+        fields::put(&mut self.bytes, key, milliseconds, self.limit);
+        self
+    }
+
     /// What the event is called; the name of its span if never set.
     pub fn event_name(&mut self, name: &str) -> &mut Self {
         fields::put(

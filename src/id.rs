@@ -56,11 +56,26 @@ impl std::str::FromStr for SessionId {
     }
 }
 
-/// The identifier of an event: a UUID made from the ids of its span, the same wherever it is computed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// The identifier of an event: a UUID, for one that was a span made from the ids of the span.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(uuid::Uuid);
 
 impl EventId {
+    /// Reads the text form, as it was kept with an answer that feedback comes for later.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a UUID.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        uuid::Uuid::try_parse(text.trim()).map(Self).map_err(|_| {
+            Error::config("event_id: not a UUID (accepted: 8-4-4-4-12 hexadecimal digits)")
+        })
+    }
+
+    pub(crate) fn random() -> Self {
+        Self(uuid::Uuid::new_v4())
+    }
+
     pub(crate) fn of_span(trace_id: u128, span_id: u64) -> Self {
         let high = u128::from(mix((trace_id >> 64) as u64 ^ span_id));
         let low = u128::from(mix(trace_id as u64 ^ span_id.rotate_left(32)));
@@ -77,6 +92,14 @@ impl fmt::Display for EventId {
 impl fmt::Debug for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EventId({self})")
+    }
+}
+
+impl std::str::FromStr for EventId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::parse(text)
     }
 }
 

@@ -32,6 +32,8 @@
 //! * [`enrich`] and [`SpanExt`] add anything that is `Serialize` to a span: outputs, config, metadata, metrics, feedback.
 //! * [`Session`] says which events belong together, across tasks and threads: see [`docs::sessions`].
 //! * [`propagation`] carries all that to other services, tasks and threads: see [`docs::propagation`].
+//! * [`events`] has what is no span: events made at once, changes of events that are over, the id of the current one.
+//! * [`registry`] has a default instance and handles to all of them, for several in one process.
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
 //!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
 //! * [`Builder`] sets what the environment does not: see [`config`].
@@ -55,6 +57,7 @@
 //! | `rustls` | ✔ | `https://` endpoints, by rustls with the platform's certificates |
 //! | `server` | | the local server: SQLite, web pages |
 //! | `cli` | | the command `hh`, and the server with it |
+//! | `testing` | | the events of a closure, for your own tests: `honeyhive::testing` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
@@ -78,13 +81,14 @@ mod enrich;
 mod environment;
 mod error;
 mod event;
+pub mod events;
 mod export;
 mod id;
 mod layer;
 mod lifecycle;
 mod log;
 pub mod propagation;
-mod registry;
+pub mod registry;
 mod resource;
 pub mod session;
 mod sync;
@@ -94,6 +98,8 @@ mod sync;
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub mod report {
     //! What an instance says of itself: statistics, the outcome of a flush, what is amiss.
@@ -121,6 +127,7 @@ pub use config::Builder;
 pub use enrich::{Enrichment, SpanExt, enrich};
 pub use error::Error;
 pub use event::EventType;
+pub use events::current_event;
 pub use id::EventId;
 pub use layer::HoneyHiveLayer;
 pub use lifecycle::{HoneyHive, flush};

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tracing::Subscriber;
@@ -17,7 +17,7 @@ use crate::export::report::{Degradation, FlushReport, Stats, Status};
 use crate::export::{Exporter, Pending};
 use crate::id::SessionId;
 use crate::layer::{HoneyHiveLayer, Shared};
-use crate::registry;
+use crate::registry::{self, Instance, Owner as _};
 use crate::sync::lock;
 
 /// An instance of the SDK: the owner of its layers' spans, its session and its export thread.
@@ -38,6 +38,8 @@ pub struct HoneyHive {
     shared: Arc<Shared>,
     config: Arc<Live<Config>>,
     closed: Arc<AtomicBool>,
+    /// What handles reach; nobody else holds it for long.
+    closing: Arc<Closing>,
     /// Held while the configuration is changed, so that no change is lost.
     changing: Mutex<()>,
 }
@@ -59,7 +61,9 @@ impl Builder {
     pub fn build(self) -> Result<HoneyHive, Error> {
         let (sources, environment) = environment::discover();
         let config = self.resolve(&sources)?;
-        Ok(HoneyHive::new(config, environment.strategy()))
+        let honeyhive = HoneyHive::new(config, environment.strategy());
+        registry::announce(honeyhive.instance(), true);
+        Ok(honeyhive)
     }
 }
 
@@ -101,12 +105,46 @@ impl HoneyHive {
         }
         let shared = Arc::new(Shared::new(id, session, exporter, &settings, enabled));
         drop(settings);
+        let closed = Arc::new(AtomicBool::new(false));
+        let closing = Arc::new(Closing {
+            shared: Arc::clone(&shared),
+            config: Arc::clone(&config),
+            closed: Arc::clone(&closed),
+        });
         Self {
             shared,
             config,
-            closed: Arc::new(AtomicBool::new(false)),
+            closed,
+            closing,
             changing: Mutex::new(()),
         }
+    }
+
+    /// An instance that knows of nothing but `settings`, and whose requests end on a tape.
+    #[cfg(feature = "testing")]
+    pub(crate) fn recording(settings: Builder, tape: crate::export::Tape) -> Result<Self, Error> {
+        let mut config = settings.resolve(&crate::config::Sources::default())?;
+        let name = config.session_name.take();
+        config.session_name = Some(name.unwrap_or_else(|| "capture".to_owned()));
+        let honeyhive = Self::new(config, environment::Environment::Standard.strategy());
+        honeyhive.shared.exporter.record_on(tape);
+        registry::announce(honeyhive.instance(), false);
+        Ok(honeyhive)
+    }
+
+    /// A handle that may be cloned, stored and sent anywhere, and keeps nothing alive.
+    ///
+    /// ```
+    /// let honeyhive = honeyhive::HoneyHive::builder().test_mode(true).build()?;
+    /// let instance = honeyhive.instance();
+    /// drop(honeyhive);
+    /// assert!(!instance.is_alive());
+    /// # Ok::<(), honeyhive::Error>(())
+    /// ```
+    #[must_use]
+    pub fn instance(&self) -> Instance {
+        let owner: Weak<Closing> = Arc::downgrade(&self.closing);
+        Instance::new(&self.shared.exporter, owner)
     }
 
     /// A layer for a `tracing-subscriber` registry; every call makes a new one.
@@ -183,22 +221,7 @@ impl HoneyHive {
     /// How the instance is doing.
     #[must_use]
     pub fn status(&self) -> Status {
-        let config = self.config.load();
-        let mut degraded = Vec::new();
-        if self.closed.load(Ordering::Acquire) {
-            degraded.push(Degradation::ShutDown);
-        } else if config.disable_tracing || !config.otlp_enabled {
-            degraded.push(Degradation::Disabled);
-        } else if !is_enabled(&config) {
-            degraded.push(Degradation::NoKey);
-        } else if config.test_mode {
-            degraded.push(Degradation::TestMode);
-        }
-        if config.session_id_invalid {
-            degraded.push(Degradation::InvalidSessionId);
-        }
-        degraded.extend(self.shared.exporter.degradations());
-        Status { degraded }
+        self.closing.status()
     }
 
     /// Sends all that has been recorded, and waits for the answers, at most `timeout`.
@@ -261,12 +284,8 @@ impl HoneyHive {
         self.closing().run(timeout)
     }
 
-    fn closing(&self) -> Closing {
-        Closing {
-            shared: Arc::clone(&self.shared),
-            config: Arc::clone(&self.config),
-            closed: Arc::clone(&self.closed),
-        }
+    fn closing(&self) -> Arc<Closing> {
+        Arc::clone(&self.closing)
     }
 }
 
@@ -302,6 +321,35 @@ impl Closing {
         self.shared
             .exporter
             .shutdown_blocking(timeout.saturating_sub(started.elapsed()))
+    }
+}
+
+impl registry::Owner for Closing {
+    fn is_enabled(&self) -> bool {
+        self.shared.is_enabled()
+    }
+
+    fn status(&self) -> Status {
+        let config = self.config.load();
+        let mut degraded = Vec::new();
+        if self.closed.load(Ordering::Acquire) {
+            degraded.push(Degradation::ShutDown);
+        } else if config.disable_tracing || !config.otlp_enabled {
+            degraded.push(Degradation::Disabled);
+        } else if !is_enabled(&config) {
+            degraded.push(Degradation::NoKey);
+        } else if config.test_mode {
+            degraded.push(Degradation::TestMode);
+        }
+        if config.session_id_invalid {
+            degraded.push(Degradation::InvalidSessionId);
+        }
+        degraded.extend(self.shared.exporter.degradations());
+        Status { degraded }
+    }
+
+    fn close(&self, timeout: Duration) -> Result<FlushReport, Error> {
+        self.run(timeout)
     }
 }
 

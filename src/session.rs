@@ -14,12 +14,13 @@ use serde_json::{Map, Value};
 use tracing::dispatcher;
 use tracing::span::Id;
 
+use crate::clock;
 use crate::context::{self, Frame};
 use crate::enrich::Enrichment;
 use crate::event::directory::{self, SessionStart};
-use crate::layer::{bridge, visit};
+use crate::layer::{Shared, bridge, visit};
 use crate::lifecycle::HoneyHive;
-use crate::registry;
+use crate::registry::{self, Instance, Live};
 
 pub use crate::id::SessionId;
 
@@ -161,21 +162,7 @@ impl Session {
     where
         F: FnOnce(&mut Enrichment) -> &mut Enrichment,
     {
-        // The instances that hear of it: its own, else those of the current subscriber, else all.
-        let mut exporters = registry::all();
-        if self.instance != 0 {
-            exporters.retain(|exporter| exporter.id() == self.instance);
-        } else {
-            let reached = dispatcher::get_default(bridge::reach);
-            let near = reached.iter().map(|reached| &reached.recorder.shared);
-            let near: Vec<u64> = near
-                .filter(|shared| shared.is_enabled())
-                .map(|shared| shared.id)
-                .collect();
-            if !near.is_empty() {
-                exporters.retain(|exporter| near.contains(&exporter.id()));
-            }
-        }
+        let exporters = self.listeners();
         // Formatting a value must not lead to formatting it again.
         if exporters.is_empty() || visit::is_formatting() {
             return;
@@ -193,6 +180,60 @@ impl Session {
             exporter.count_cut(u64::from(cut));
             exporter.update(self.id, &bytes);
         }
+    }
+}
+
+impl Session {
+    /// Ends the session: the platform is told when it ended, and how long it took where it was started in this process.
+    ///
+    /// This is optional, and ends nothing here: spans may still be made in it. The update is sent after the session's
+    /// announcement; nobody waits for it.
+    ///
+    /// ```
+    /// # async fn chat() {}
+    /// # async fn example() {
+    /// let session = honeyhive::Session::start("support-chat");
+    /// session.scope(chat()).await;
+    /// session.end();
+    /// # }
+    /// ```
+    pub fn end(&self) {
+        let end = clock::unix_nanos() / 1_000_000;
+        let started = directory::get(self.id).map_or(0, |start| start.started);
+        for exporter in self.listeners() {
+            exporter.end_session(self.id, end, started);
+        }
+    }
+
+    /// What is known of the session of a span.
+    pub(crate) fn known(id: SessionId, shared: &Shared) -> Self {
+        // The own session of an instance is none of the others'.
+        let own = id == shared.session;
+        let name = directory::get(id).and_then(|start| start.name.as_deref().map(Arc::from));
+        Self {
+            id,
+            name,
+            instance: if own { shared.id } else { 0 },
+        }
+    }
+
+    /// The instances that hear of it: its own, else those of the current subscriber, else all.
+    fn listeners(&self) -> Vec<Live> {
+        let mut exporters = registry::all();
+        if self.instance != 0 {
+            exporters.retain(|exporter| exporter.id() == self.instance);
+            return exporters;
+        }
+        let reached = dispatcher::get_default(bridge::reach);
+        let near = reached.iter().map(|reached| &reached.recorder.shared);
+        let near: Vec<u64> = near
+            .filter(|shared| shared.is_enabled())
+            .map(|shared| shared.id)
+            .collect();
+        if !near.is_empty() {
+            exporters.retain(|exporter| near.contains(&exporter.id()));
+        }
+        exporters
     }
 }
 
@@ -239,8 +280,50 @@ impl SessionBuilder {
         self
     }
 
+    /// The evaluation run the session belongs to: `run_id` in its metadata, and in that of all its events. It goes before
+    /// [`Builder::run_id`](crate::Builder::run_id).
+    ///
+    /// ```
+    /// use honeyhive::Session;
+    ///
+    /// let session = Session::builder("datapoint 7")
+    ///     .run_id("run-1")
+    ///     .dataset_id("EXT-questions")
+    ///     .datapoint_id("EXT-7")
+    ///     .start();
+    /// ```
+    pub fn run_id(self, id: impl Into<String>) -> Self {
+        self.evaluates("run_id", id.into())
+    }
+
+    /// The dataset of that run: `dataset_id`, likewise.
+    pub fn dataset_id(self, id: impl Into<String>) -> Self {
+        self.evaluates("dataset_id", id.into())
+    }
+
+    /// The datapoint of that run: `datapoint_id`, likewise.
+    pub fn datapoint_id(self, id: impl Into<String>) -> Self {
+        self.evaluates("datapoint_id", id.into())
+    }
+
+    fn evaluates(mut self, name: &'static str, id: String) -> Self {
+        self.start
+            .metadata
+            .insert(name.to_owned(), id.as_str().into());
+        self.start.evaluation.retain(|(known, _)| *known != name);
+        self.start.evaluation.push((name, id));
+        self
+    }
+
+    /// Says that the session was started elsewhere, or is made by the platform from its events: it is not announced.
+    pub fn skip_start(mut self) -> Self {
+        self.start.skip = true;
+        self
+    }
+
     /// Starts the session.
-    pub fn start(self) -> Session {
+    pub fn start(mut self) -> Session {
+        self.start.started = clock::unix_nanos() / 1_000_000;
         let id = self.id.unwrap_or_else(SessionId::random);
         let name = self.start.name.as_deref().map(Arc::from);
         directory::insert(id, self.start);
@@ -259,6 +342,16 @@ fn put<T: Serialize>(map: &mut Map<String, Value>, key: String, value: &T) {
         && !value.is_null()
     {
         map.insert(key, value);
+    }
+}
+
+impl Instance {
+    /// As [`HoneyHive::session`].
+    pub fn session(&self, name: impl Into<String>) -> SessionBuilder {
+        SessionBuilder {
+            instance: self.id(),
+            ..Session::builder(name)
+        }
     }
 }
 

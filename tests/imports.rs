@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("resource", &["config"]),
     ("export", &["config", "environment", "resource", "event"]),
     ("layer", &["config", "event", "context", "export"]),
-    ("registry", &["export"]),
+    ("registry", &["config", "export"]),
     (
         "lifecycle",
         &[
@@ -56,6 +56,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "enrich",
         ],
     ),
+    (
+        "events",
+        &[
+            "layer",
+            "lifecycle",
+            "registry",
+            "event",
+            "context",
+            "enrich",
+            "session",
+        ],
+    ),
+    ("testing", &["config", "lifecycle", "export"]),
     ("server", &["event", "export"]),
     ("cli", &["server", "config"]),
 ];

@@ -139,6 +139,66 @@ impl Builder {
         self.text(Field::SessionId, session_id)
     }
 
+    /// The inputs of that session: the fields of a struct or the entries of a map. Absent by default; variable
+    /// `HH_SESSION_INPUTS`, a JSON object.
+    ///
+    /// Anything that does not serialise to an object is an error.
+    ///
+    /// ```
+    /// let builder = honeyhive::HoneyHive::builder()
+    ///     .session_name("nightly-batch")
+    ///     .session_inputs(serde_json::json!({ "day": "2026-11-20" }));
+    /// # let _ = builder;
+    /// ```
+    pub fn session_inputs(self, inputs: impl serde::Serialize) -> Self {
+        self.text(Field::SessionInputs, json(&inputs))
+    }
+
+    /// The properties of the user that session is with: the fields of a struct or the entries of a map. Absent by
+    /// default; variable `HH_USER_PROPERTIES`, a JSON object.
+    ///
+    /// Anything that does not serialise to an object is an error.
+    pub fn user_properties(self, properties: impl serde::Serialize) -> Self {
+        self.text(Field::UserProperties, json(&properties))
+    }
+
+    /// Whether sessions are not announced with a request of their own, but made by the platform from their events: these
+    /// carry `honeyhive.session_auto_create` and `honeyhive.session_name` then. Off by default; variable
+    /// `HH_SESSION_AUTO_CREATE`.
+    ///
+    /// Events carry no more of a session than its name, so one with inputs, metadata or user properties is announced
+    /// all the same.
+    pub fn session_auto_create(self, on: bool) -> Self {
+        self.flag(Field::SessionAutoCreate, on)
+    }
+
+    /// Whether the session of [`session_id`](Self::session_id) was started elsewhere, so that it is not announced. Off
+    /// by default; variable `HH_SKIP_SESSION_START`.
+    ///
+    /// Without a session id this is [`session_auto_create`](Self::session_auto_create). With a malformed one the
+    /// random id that takes its place is announced.
+    pub fn skip_session_start(self, on: bool) -> Self {
+        self.flag(Field::SkipSessionStart, on)
+    }
+
+    /// The evaluation run that all events and sessions of the instance belong to: `run_id` in their metadata. Absent by
+    /// default; variable `HH_RUN_ID`.
+    pub fn run_id(self, id: impl Into<String>) -> Self {
+        self.text(Field::RunId, id)
+    }
+
+    /// The dataset of that run: `dataset_id` in the metadata of all events and sessions. Absent by default; variable
+    /// `HH_DATASET_ID`.
+    pub fn dataset_id(self, id: impl Into<String>) -> Self {
+        self.text(Field::DatasetId, id)
+    }
+
+    /// The datapoint of that run: `datapoint_id` in the metadata of all events and sessions. Absent by default; variable
+    /// `HH_DATAPOINT_ID`.
+    pub fn datapoint_id(self, id: impl Into<String>) -> Self {
+        self.text(Field::DatapointId, id)
+    }
+
     /// The resource attribute `service.name`. The name of the program by default; variable `HH_SERVICE_NAME`.
     pub fn service_name(self, service_name: impl Into<String>) -> Self {
         self.text(Field::ServiceName, service_name)
@@ -147,6 +207,12 @@ impl Builder {
     /// The resource attribute `service.version`. Absent by default; variable `HH_SERVICE_VERSION`.
     pub fn service_version(self, service_version: impl Into<String>) -> Self {
         self.text(Field::ServiceVersion, service_version)
+    }
+
+    /// Whether `git.commit`, `git.branch`, `git.dirty` and `git.repository` of the working directory are sent as resource
+    /// attributes; credentials in the repository's URL are removed. On by default; variable `HH_GIT`.
+    pub fn git(self, on: bool) -> Self {
+        self.flag(Field::Git, on)
     }
 
     /// How spans are encoded. [`Protocol::HttpProtobuf`] by default; variable `HH_OTLP_PROTOCOL`.
@@ -315,6 +381,16 @@ impl Builder {
         self.require_key = true;
         self
     }
+}
+
+/// The JSON text of a user's value; one that fails or panics is no object.
+fn json<T: serde::Serialize>(value: &T) -> String {
+    let text = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        serde_json::to_string(value)
+    }));
+    text.ok()
+        .and_then(Result::ok)
+        .unwrap_or_else(|| "a value that cannot be serialised".to_owned())
 }
 
 /// What was set, secrets masked.

@@ -67,6 +67,14 @@ impl Sources {
         )
     }
 
+    /// The environment of the process, without files.
+    pub(crate) fn process() -> Self {
+        Self {
+            environment: std::env::vars_os().collect(),
+            ..Self::default()
+        }
+    }
+
     /// Finds the files, starting from `directory`.
     pub(crate) fn find(
         environment: BTreeMap<OsString, OsString>,
@@ -312,6 +320,9 @@ fn typed(field: Field, value: toml::Value) -> Result<Value, WrongType> {
                     )),
                 })
                 .collect::<Result<_, _>>()?,
+        ),
+        (Kind::Object, toml::Value::Table(table)) => Value::Text(
+            serde_json::to_string(&table).map_err(|_| wrong("a table that is not JSON"))?,
         ),
         (_, toml::Value::Integer(_)) => return Err(wrong("an integer")),
         (_, toml::Value::Float(_)) => return Err(wrong("a float")),

@@ -177,9 +177,22 @@ pub struct Config {
     pub(crate) session_id: Option<uuid::Uuid>,
     pub(crate) session_id_invalid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session_inputs: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user_properties: Option<String>,
+    pub(crate) session_auto_create: bool,
+    pub(crate) skip_session_start: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) run_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dataset_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) datapoint_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) service_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) service_version: Option<String>,
+    pub(crate) git: bool,
     pub(crate) protocol: Protocol,
     pub(crate) compression: Compression,
     pub(crate) otlp_enabled: bool,
@@ -241,8 +254,16 @@ impl Default for Config {
             session_name: None,
             session_id: None,
             session_id_invalid: false,
+            session_inputs: None,
+            user_properties: None,
+            session_auto_create: false,
+            skip_session_start: false,
+            run_id: None,
+            dataset_id: None,
+            datapoint_id: None,
             service_name: None,
             service_version: None,
+            git: true,
             protocol: Protocol::default(),
             compression: Compression::default(),
             otlp_enabled: true,
@@ -322,6 +343,68 @@ impl Config {
         self.session_id.map(|id| id.to_string())
     }
 
+    /// The inputs of the instance's session (`HH_SESSION_INPUTS`). Absent by default.
+    #[must_use]
+    pub fn session_inputs(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
+        object(self.session_inputs.as_deref())
+    }
+
+    /// The properties of the user that the instance's session is with (`HH_USER_PROPERTIES`). Absent by default.
+    #[must_use]
+    pub fn user_properties(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
+        object(self.user_properties.as_deref())
+    }
+
+    /// Whether the platform makes sessions from their events, unannounced (`HH_SESSION_AUTO_CREATE`, or
+    /// `HH_SKIP_SESSION_START` without a session id). Off by default.
+    #[must_use]
+    pub fn session_auto_create(&self) -> bool {
+        let none_given = self.session_id.is_none() && !self.session_id_invalid;
+        self.session_auto_create || (self.skip_session_start && none_given)
+    }
+
+    /// Whether the session of [`session_id`](Self::session_id) is taken for announced (`HH_SKIP_SESSION_START`). Off by
+    /// default.
+    #[must_use]
+    pub fn skip_session_start(&self) -> bool {
+        self.skip_session_start
+    }
+
+    /// The evaluation run that all events belong to (`HH_RUN_ID`). Absent by default.
+    #[must_use]
+    pub fn run_id(&self) -> Option<&str> {
+        self.run_id.as_deref()
+    }
+
+    /// The dataset of that run (`HH_DATASET_ID`). Absent by default.
+    #[must_use]
+    pub fn dataset_id(&self) -> Option<&str> {
+        self.dataset_id.as_deref()
+    }
+
+    /// The datapoint of that run (`HH_DATAPOINT_ID`). Absent by default.
+    #[must_use]
+    pub fn datapoint_id(&self) -> Option<&str> {
+        self.datapoint_id.as_deref()
+    }
+
+    /// Whether this is an evaluation: run, dataset and datapoint are all set.
+    #[must_use]
+    pub fn is_evaluation(&self) -> bool {
+        self.evaluation_ids().count() == 3
+    }
+
+    /// The ids of the evaluation that are set, with the names they have in metadata.
+    pub(crate) fn evaluation_ids(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let ids = [
+            ("run_id", &self.run_id),
+            ("dataset_id", &self.dataset_id),
+            ("datapoint_id", &self.datapoint_id),
+        ];
+        ids.into_iter()
+            .filter_map(|(name, id)| Some((name, id.as_deref()?)))
+    }
+
     /// The resource attribute `service.name` (`HH_SERVICE_NAME`). Absent by default: the name of the program is taken.
     #[must_use]
     pub fn service_name(&self) -> Option<&str> {
@@ -332,6 +415,12 @@ impl Config {
     #[must_use]
     pub fn service_version(&self) -> Option<&str> {
         self.service_version.as_deref()
+    }
+
+    /// Whether commit, branch and repository are sent as resource attributes (`HH_GIT`). On by default.
+    #[must_use]
+    pub fn git(&self) -> bool {
+        self.git
     }
 
     /// How spans are encoded (`HH_OTLP_PROTOCOL`): protobuf unless set.
@@ -519,8 +608,16 @@ impl Config {
             Field::AllowInsecure => Some(Value::Flag(self.allow_insecure)),
             Field::SessionName => text(&self.session_name),
             Field::SessionId => self.session_id().map(Value::Text),
+            Field::SessionInputs => text(&self.session_inputs),
+            Field::UserProperties => text(&self.user_properties),
+            Field::SessionAutoCreate => Some(Value::Flag(self.session_auto_create)),
+            Field::SkipSessionStart => Some(Value::Flag(self.skip_session_start)),
+            Field::RunId => text(&self.run_id),
+            Field::DatasetId => text(&self.dataset_id),
+            Field::DatapointId => text(&self.datapoint_id),
             Field::ServiceName => text(&self.service_name),
             Field::ServiceVersion => text(&self.service_version),
+            Field::Git => Some(Value::Flag(self.git)),
             Field::Protocol => Some(Value::Protocol(self.protocol)),
             Field::Compression => Some(Value::Compression(self.compression)),
             Field::OtlpEnabled => Some(Value::Flag(self.otlp_enabled)),
@@ -546,6 +643,10 @@ impl Config {
             Field::Verbose => Some(Value::Flag(self.verbose)),
         }
     }
+}
+
+fn object(text: Option<&str>) -> Option<serde_json::Map<String, serde_json::Value>> {
+    serde_json::from_str(text?).ok()
 }
 
 /// One line a setting: its name, its value, where that came from.

@@ -68,6 +68,9 @@ fn samples(field: Field) -> [&'static str; 2] {
         Field::Project
         | Field::Source
         | Field::SessionName
+        | Field::RunId
+        | Field::DatasetId
+        | Field::DatapointId
         | Field::ServiceName
         | Field::ServiceVersion => ["one", "the other: é, \"quoted\", #2"].map(|sample| {
             // A project name takes fewer characters.
@@ -86,9 +89,10 @@ fn samples(field: Field) -> [&'static str; 2] {
             "6a1ea9d5-6d0c-4ec9-a7a1-3f3fb8fd9d36",
             "00000000-0000-4000-8000-000000000001",
         ],
+        Field::SessionInputs | Field::UserProperties => [r#"{"a": 1}"#, r#"{"b": {"c": ["é"]}}"#],
         Field::Protocol => ["http/json", "HTTP/JSON"],
         Field::Compression => ["gzip", "GZIP"],
-        Field::OtlpEnabled => ["false", "off"],
+        Field::OtlpEnabled | Field::Git => ["false", "off"],
         Field::Headers => ["x-a=1,x-b=2", r#"{"x-c": "3"}"#],
         Field::BatchSize | Field::MaxExportBatchSize | Field::MaxEvents => ["7", "9999"],
         Field::FlushInterval | Field::ExportTimeout | Field::FlushTimeout => ["0.25", "1min"],
@@ -99,6 +103,8 @@ fn samples(field: Field) -> [&'static str; 2] {
         Field::Filter => ["debug", "info,my_crate=trace"],
         Field::DefaultEventType => ["model", "chain"],
         Field::AllowInsecure
+        | Field::SessionAutoCreate
+        | Field::SkipSessionStart
         | Field::DisableBatch
         | Field::TestMode
         | Field::DisableTracing
@@ -121,6 +127,7 @@ fn refused(field: Field) -> &'static [&'static str] {
             "https://a.example/#SECRET",
             "http://a.example",
         ],
+        Field::SessionInputs | Field::UserProperties => &["[1]", "{", "text", "7"],
         Field::Protocol => &["grpc", "json"],
         Field::Compression => &["zstd"],
         Field::Headers => &[
@@ -149,6 +156,9 @@ fn refused(field: Field) -> &'static [&'static str] {
         Field::DefaultEventType => &["session", "llm"],
         Field::OtlpEnabled
         | Field::AllowInsecure
+        | Field::SessionAutoCreate
+        | Field::SkipSessionStart
+        | Field::Git
         | Field::DisableBatch
         | Field::TestMode
         | Field::DisableTracing
@@ -156,6 +166,9 @@ fn refused(field: Field) -> &'static [&'static str] {
         Field::Source
         | Field::SessionName
         | Field::SessionId
+        | Field::RunId
+        | Field::DatasetId
+        | Field::DatapointId
         | Field::ServiceName
         | Field::ServiceVersion => &[],
     }
@@ -173,6 +186,18 @@ fn set(builder: Builder, field: Field, value: Value) -> Builder {
         (Field::AllowInsecure, Value::Flag(on)) => builder.allow_insecure(on),
         (Field::SessionName, Value::Text(text)) => builder.session_name(text),
         (Field::SessionId, Value::Text(text)) => builder.session_id(text),
+        (Field::SessionInputs, Value::Text(text)) => {
+            builder.session_inputs(serde_json::from_str::<serde_json::Value>(&text).unwrap())
+        }
+        (Field::UserProperties, Value::Text(text)) => {
+            builder.user_properties(serde_json::from_str::<serde_json::Value>(&text).unwrap())
+        }
+        (Field::SessionAutoCreate, Value::Flag(on)) => builder.session_auto_create(on),
+        (Field::SkipSessionStart, Value::Flag(on)) => builder.skip_session_start(on),
+        (Field::RunId, Value::Text(text)) => builder.run_id(text),
+        (Field::DatasetId, Value::Text(text)) => builder.dataset_id(text),
+        (Field::DatapointId, Value::Text(text)) => builder.datapoint_id(text),
+        (Field::Git, Value::Flag(on)) => builder.git(on),
         (Field::ServiceName, Value::Text(text)) => builder.service_name(text),
         (Field::ServiceVersion, Value::Text(text)) => builder.service_version(text),
         (Field::Protocol, Value::Protocol(protocol)) => builder.protocol(protocol),
@@ -997,6 +1022,20 @@ fn the_configuration_page_is_what_the_table_says() {
             "run `UPDATE_DOCS=1 cargo test the_configuration_page`"
         );
     }
+}
+
+#[test]
+fn objects_are_tables_in_the_file() {
+    let config = from_file("[session_inputs]\nq = 1\nlist = [\"a\"]\n").unwrap();
+    let inputs = config.session_inputs().unwrap();
+    assert_eq!(inputs["q"], 1);
+    assert_eq!(inputs["list"][0], "a");
+    let builder = Builder::new().user_properties([1, 2]);
+    let error = builder.resolve(&Sources::default()).unwrap_err();
+    assert!(
+        error.to_string().contains("expected a JSON object"),
+        "{error}"
+    );
 }
 
 fn assert_no_secret(result: &Result<Config, Error>) {

@@ -86,6 +86,8 @@ pub(crate) enum Kind {
     Headers,
     Protocol,
     Compression,
+    /// A JSON object; kept as its text.
+    Object,
 }
 
 /// Why a value was refused.
@@ -159,6 +161,7 @@ impl Kind {
             }
             Self::Protocol => "`http/protobuf` or `http/json`".to_owned(),
             Self::Compression => "`none` or `gzip`".to_owned(),
+            Self::Object => "a JSON object".to_owned(),
         }
     }
 
@@ -255,6 +258,13 @@ impl Kind {
                 "gzip" => Compression::Gzip,
                 _ => return Err(Refused::PLAIN),
             }),
+            Self::Object => {
+                type Object = serde_json::Map<String, serde_json::Value>;
+                match serde_json::from_str::<Object>(text) {
+                    Ok(object) => Value::Text(serde_json::Value::Object(object).to_string()),
+                    Err(_) => return Err(Refused::PLAIN),
+                }
+            }
         };
         Ok(Some(value))
     }

@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value};
@@ -16,6 +17,19 @@ pub(crate) struct SessionStart {
     pub(crate) inputs: Map<String, Value>,
     pub(crate) metadata: Map<String, Value>,
     pub(crate) user_properties: Map<String, Value>,
+    /// It was started elsewhere, or by its events: no announcement.
+    pub(crate) skip: bool,
+    /// What it evaluates, by the names the ids have in metadata; they are on every event of the session.
+    pub(crate) evaluation: Vec<(&'static str, String)>,
+    /// When it started, in milliseconds since 1970; zero: unknown.
+    pub(crate) started: u64,
+}
+
+impl SessionStart {
+    /// Whether there is more to tell than a name.
+    pub(crate) fn has_content(&self) -> bool {
+        !(self.inputs.is_empty() && self.metadata.is_empty() && self.user_properties.is_empty())
+    }
 }
 
 /// Sessions beyond this many are forgotten, oldest first: their events still arrive, under the instance's session name.
@@ -29,8 +43,14 @@ struct Directory {
 
 static DIRECTORY: Mutex<Option<Directory>> = Mutex::new(None);
 
+/// Whether there ever was a session that evaluates something.
+static EVALUATIONS: AtomicBool = AtomicBool::new(false);
+
 /// Remembers a session; what is known of it already is replaced.
 pub(crate) fn insert(id: SessionId, start: SessionStart) {
+    if !start.evaluation.is_empty() {
+        EVALUATIONS.store(true, Ordering::Relaxed);
+    }
     let mut directory = lock(&DIRECTORY);
     let directory = directory.get_or_insert_default();
     if directory.known.insert(id, Arc::new(start)).is_none() {
@@ -77,6 +97,14 @@ pub(crate) fn is_elsewhere(id: SessionId) -> bool {
         .as_ref()
         .is_some_and(|elsewhere| elsewhere.known.contains(&id));
     noted && get(id).is_none()
+}
+
+/// A session that evaluates something. Costs a load where none does.
+pub(crate) fn evaluated(id: SessionId) -> Option<Arc<SessionStart>> {
+    if !EVALUATIONS.load(Ordering::Relaxed) {
+        return None;
+    }
+    get(id).filter(|start| !start.evaluation.is_empty())
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 /// Names that HoneyHive gives attributes on the wire.
 pub(crate) mod name {
     pub(crate) const SESSION_ID: &str = "honeyhive.session_id";
+    pub(crate) const SESSION_NAME: &str = "honeyhive.session_name";
+    pub(crate) const SESSION_AUTO_CREATE: &str = "honeyhive.session_auto_create";
     pub(crate) const PROJECT: &str = "honeyhive.project";
     pub(crate) const SOURCE: &str = "honeyhive.source";
     /// The second spelling of the three above.

@@ -19,17 +19,20 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tracing::Dispatch;
 
+use crate::clock;
 use crate::config::Config;
 use crate::config::live::Live;
 use crate::environment::Strategy;
 use crate::error::{Error, Kind, Left};
-use crate::event::SpanRecord;
-use crate::id::SessionId;
+use crate::event::{SpanRecord, directory};
+use crate::id::{EventId, SessionId};
 use crate::log::Log;
 use crate::sync::{Gate, lock};
 pub(crate) use pending::Pending;
 use queue::{Bounds, Pushed, Queue};
 use report::{Degradation, DropReason, Dropped, FlushReport, Stats};
+#[cfg(feature = "testing")]
+pub(crate) use transport::Tape;
 
 /// The handle: whoever holds one can submit. When the last one goes, the worker sends what is left and ends.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ struct Shared {
     scope: String,
     /// The instance's own session.
     session: SessionId,
+    /// When that session started, in milliseconds since 1970.
+    started: u64,
     inbox: Mutex<VecDeque<Command>>,
     updates: Waiting,
     notify: Notify,
@@ -57,6 +62,8 @@ struct Shared {
     orphaned: AtomicBool,
     health: Mutex<Health>,
     losses: Gate,
+    #[cfg(feature = "testing")]
+    tape: std::sync::OnceLock<Tape>,
 }
 
 /// States of the worker.
@@ -77,23 +84,29 @@ enum Command {
     Stop(Instant, Option<Arc<Pending<Result<FlushReport, Error>>>>),
 }
 
-/// `PUT /events` for a session.
+/// A request about an event or a session that is no span: `PUT /events`, or `POST /events` where it is new.
 #[derive(Clone, Debug)]
 struct Update {
-    session: SessionId,
+    /// The session to be announced first.
+    session: Option<SessionId>,
+    /// Whether the event is new.
+    creates: bool,
+    /// The whole of a new event, or the change of the event it names.
     body: Map<String, Value>,
+    /// Whether the spans that closed before it must have arrived.
+    after_spans: bool,
     /// What it counts for in [`Waiting`].
     bytes: u64,
 }
 
-/// Updates of sessions that wait or are on their way.
+/// Updates that wait or are on their way.
 #[derive(Debug, Default)]
 struct Waiting {
     count: AtomicU64,
     bytes: AtomicU64,
 }
 
-/// Updates of sessions beyond this many are lost, and counted.
+/// Updates beyond this many are lost, and counted.
 const MAX_UPDATES: u64 = 10_000;
 /// Likewise beyond this many bytes.
 const MAX_UPDATE_BYTES: u64 = 16 * 1024 * 1024;
@@ -195,6 +208,7 @@ impl Exporter {
                 strategy,
                 scope: format!("honeyhive.{instance}"),
                 session,
+                started: clock::unix_nanos() / 1_000_000,
                 inbox: Mutex::new(VecDeque::new()),
                 updates: Waiting::default(),
                 notify: Notify::new(),
@@ -204,6 +218,8 @@ impl Exporter {
                 orphaned: AtomicBool::new(false),
                 health: Mutex::new(Health::default()),
                 losses: Gate::new(Duration::from_secs(60)),
+                #[cfg(feature = "testing")]
+                tape: std::sync::OnceLock::new(),
             }),
         }
     }
@@ -239,13 +255,24 @@ impl Exporter {
         }
     }
 
-    pub(crate) fn id(&self) -> u64 {
-        self.shared.instance
+    /// Keeps what would be sent; to be called before the first record.
+    #[cfg(feature = "testing")]
+    pub(crate) fn record_on(&self, tape: Tape) {
+        let _ = self.shared.tape.set(tape);
     }
 
-    /// The configuration as it is now.
+    /// The instance's own session.
+    pub(crate) fn session(&self) -> SessionId {
+        self.shared.session
+    }
+
+    /// The configuration in force.
     pub(crate) fn config(&self) -> Arc<Config> {
         self.shared.config.load_full()
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.shared.instance
     }
 
     /// The configuration has changed.
@@ -284,11 +311,79 @@ impl Exporter {
         if body.is_empty() {
             return;
         }
-        let update = Update {
+        self.change(session, Some(session), body, entries.len());
+    }
+
+    /// Sends an update of an event, after the spans that have closed by now.
+    pub(crate) fn update_event(&self, event: EventId, entries: &[u8]) {
+        let body = otlp::buckets(entries);
+        if !body.is_empty() {
+            self.change(event, None, body, entries.len());
+        }
+    }
+
+    /// Sends the end of a session that started at an instant (zero: unknown), both in milliseconds since 1970.
+    pub(crate) fn end_session(&self, session: SessionId, end: u64, started: u64) {
+        let own = session == self.shared.session;
+        let started = if own { self.shared.started } else { started };
+        let mut body = Map::new();
+        body.insert("end_time".to_owned(), end.into());
+        if started > 0 {
+            let duration = end.saturating_sub(started);
+            body.insert("duration".to_owned(), duration.into());
+        }
+        self.change(session, Some(session), body, 64);
+    }
+
+    fn change(
+        &self,
+        id: impl std::fmt::Display,
+        session: Option<SessionId>,
+        mut body: Map<String, Value>,
+        bytes: usize,
+    ) {
+        body.insert("event_id".to_owned(), id.to_string().into());
+        self.send_update(Update {
             session,
+            creates: false,
             body,
-            bytes: entries.len() as u64,
-        };
+            // A session that nobody announces is made by its spans.
+            after_spans: session.is_none() || self.shared.config.load().session_auto_create(),
+            bytes: bytes as u64,
+        });
+    }
+
+    /// Sends an event that is no span; `event` has what its entries and the configuration do not say.
+    pub(crate) fn create_event(
+        &self,
+        session: SessionId,
+        mut event: Map<String, Value>,
+        entries: &[u8],
+    ) {
+        let bytes = entries.len() as u64 + 512;
+        let mut body = otlp::created(entries);
+        body.append(&mut event);
+        if let Some(start) = directory::evaluated(session) {
+            let metadata = body
+                .entry("metadata")
+                .or_insert_with(|| Value::Object(Map::new()));
+            for (name, id) in &start.evaluation {
+                if let Value::Object(metadata) = metadata {
+                    let entry = metadata.entry(*name);
+                    entry.or_insert_with(|| id.as_str().into());
+                }
+            }
+        }
+        self.send_update(Update {
+            session: Some(session),
+            creates: true,
+            body,
+            after_spans: false,
+            bytes,
+        });
+    }
+
+    fn send_update(&self, update: Update) {
         if self.shared.worker.load(Ordering::Acquire) >= ENDED || !self.command_update(update) {
             self.shared
                 .counters

@@ -105,12 +105,34 @@ pub(crate) fn session_start(
     )
 }
 
-/// An update of a session.
+/// An event that is no span, or the change of one or of a session.
 pub(crate) fn update(config: &Config, update: &Update) -> Request {
-    let mut body = Map::new();
-    body.insert("event_id".to_owned(), update.session.to_string().into());
-    body.extend(update.body.clone());
-    api(config, Method::Put, "/events", &Value::Object(body))
+    if !update.creates {
+        let body = Value::Object(update.body.clone());
+        return api(config, Method::Put, "/events", &body);
+    }
+    let mut event = update.body.clone();
+    let project = config.project.as_deref().unwrap_or_default();
+    event.insert("project".to_owned(), project.into());
+    event.insert("source".to_owned(), config.source.as_str().into());
+    event
+        .entry("event_type")
+        .or_insert_with(|| config.default_event_type.as_str().into());
+    for bucket in ["config", "inputs"] {
+        event
+            .entry(bucket)
+            .or_insert_with(|| Value::Object(Map::new()));
+    }
+    let ids = config.evaluation_ids();
+    for (name, id) in ids {
+        let metadata = event
+            .entry("metadata")
+            .or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(metadata) = metadata {
+            metadata.entry(name).or_insert_with(|| id.into());
+        }
+    }
+    api(config, Method::Post, "/events", &json!({ "event": event }))
 }
 
 fn api(config: &Config, method: Method, path: &str, body: &Value) -> Request {

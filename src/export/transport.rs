@@ -220,6 +220,34 @@ fn describe(error: &reqwest::Error) -> String {
     text
 }
 
+/// No network: requests are kept, and taken for delivered.
+#[cfg(feature = "testing")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tape(Arc<std::sync::Mutex<Vec<Request>>>);
+
+#[cfg(feature = "testing")]
+impl Tape {
+    /// What was sent: whether it was a PUT, where to, and the body.
+    pub(crate) fn requests(&self) -> Vec<(bool, String, Bytes)> {
+        let requests = crate::sync::lock(&self.0);
+        requests
+            .iter()
+            .map(|request| {
+                let put = request.method == Method::Put;
+                (put, request.url.clone(), request.body.clone())
+            })
+            .collect()
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Transport for Tape {
+    fn send(&self, request: Request) -> Sending {
+        crate::sync::lock(&self.0).push(request.clone());
+        Nowhere.send(request)
+    }
+}
+
 /// No network: every request is taken for delivered.
 #[derive(Debug)]
 pub(crate) struct Nowhere;

@@ -46,7 +46,7 @@ impl<'a> Attribute<'a> {
         Self::new("", name, Scalar::Text(value.into()))
     }
 
-    fn is(&self, prefix: &str, name: &str) -> bool {
+    pub(super) fn is(&self, prefix: &str, name: &str) -> bool {
         self.name == name && self.prefix == prefix
     }
 }
@@ -108,6 +108,10 @@ impl<'a> Attributes<'a> {
             .iter()
             .find(|attribute| attribute.is("", key))
             .map(|attribute| &attribute.value)
+    }
+
+    pub(super) fn has(&self, prefix: &str, name: &str) -> bool {
+        self.list.iter().any(|attribute| attribute.is(prefix, name))
     }
 
     pub(super) fn put(&mut self, prefix: &'static str, name: &'a str, value: Value<'a>) {

@@ -1,10 +1,12 @@
 //! From records to the body of a request. Knows the OTLP format in both encodings, not how bodies are sent.
 
 mod attributes;
+mod body;
 mod json;
 #[cfg(feature = "server")]
 pub(crate) mod proto;
 mod protobuf;
+mod session;
 mod span;
 
 use bytes::Bytes;
@@ -15,8 +17,10 @@ use crate::config::Protocol;
 use crate::event::Head;
 use crate::id::SessionId;
 pub(crate) use attributes::{Attribute, Scalar};
+pub(crate) use body::{buckets, created};
 pub(crate) use protobuf::PartialSuccess;
-pub(crate) use span::{Settings, buckets};
+pub(crate) use session::AutoCreate;
+pub(crate) use span::Settings;
 
 /// What all requests of an instance have in common.
 #[derive(Debug)]

@@ -8,7 +8,9 @@ use tracing::Metadata;
 use uuid::Uuid;
 
 use super::attributes::{Attribute, Attributes, Scalar, scalar, text, truthy};
+use super::session::AutoCreate;
 use crate::clock::Anchor;
+use crate::event::directory;
 use crate::event::fields::{self, Entry, EventEntry, Key, Reader, Value};
 use crate::event::semconv::{self, Identity, identity, name};
 use crate::event::{EventType, Head};
@@ -21,6 +23,10 @@ pub(crate) struct Settings {
     pub(crate) source: String,
     pub(crate) default_event_type: String,
     pub(crate) max_attributes: usize,
+    /// The ids of the evaluation, by their names in metadata.
+    pub(crate) evaluation: Vec<(&'static str, String)>,
+    /// Whether the platform makes sessions from their events.
+    pub(crate) auto_create: Option<AutoCreate>,
 }
 
 /// A span as the encoders take it.
@@ -169,6 +175,8 @@ struct Reading<'a> {
     project: Option<Cow<'a, str>>,
     source: Option<Cow<'a, str>>,
     trace_state: Option<Cow<'a, str>>,
+    /// What the work took, where somebody said so.
+    duration: Option<f64>,
     /// Some attribute of a convention was seen, so the rules for the event type are worth asking.
     conventions: bool,
     otel_status: Option<bool>,
@@ -198,6 +206,7 @@ impl<'a> Reading<'a> {
             project: None,
             source: None,
             trace_state: None,
+            duration: None,
             conventions: false,
             otel_status: None,
             failure: Failure::default(),
@@ -246,6 +255,9 @@ impl<'a> Reading<'a> {
             "project" => self.project = truthy(text(value)),
             "source" => self.source = truthy(text(value)),
             "trace_state" => self.trace_state = truthy(text(value)),
+            "duration_ms" if let Some(duration) = milliseconds(value) => {
+                self.duration = Some(duration);
+            }
             // Decided when the span was made, for it and for what is below it.
             "session_id" => {}
             _ => {
@@ -374,6 +386,26 @@ impl<'a> Reading<'a> {
             attributes.push(Attribute::text(name::PROJECT, project.clone()));
             attributes.push(Attribute::text(name::ASSOCIATED_PROJECT, project));
         }
+        if let Some(auto_create) = &settings.auto_create
+            && let Some(name) = auto_create.name_of(head.session)
+        {
+            let yes = Scalar::Bool(true);
+            attributes.push(Attribute::new("", name::SESSION_AUTO_CREATE, yes));
+            attributes.push(Attribute::text(name::SESSION_NAME, name));
+        }
+        // What the span says of itself goes before its session, and that before the instance.
+        let session = directory::evaluated(head.session);
+        let of_session = session.iter().flat_map(|start| &start.evaluation);
+        let of_session = of_session.map(|(key, id)| (*key, Cow::Owned(id.clone())));
+        let of_instance = settings.evaluation.iter();
+        let of_instance = of_instance.map(|(key, id)| (*key, Cow::Borrowed(id.as_str())));
+        for (key, id) in of_session.chain(of_instance) {
+            let known = self.attributes.has(name::METADATA, key)
+                || attributes.iter().any(|it| it.is(name::METADATA, key));
+            if !known {
+                attributes.push(Attribute::new(name::METADATA, key, Scalar::Text(id)));
+            }
+        }
         attributes.push(Attribute::text(name::SOURCE, source.clone()));
         attributes.push(Attribute::text(name::ASSOCIATED_SOURCE, source));
         attributes.push(Attribute::text(name::EVENT_TYPE, event_type.0));
@@ -402,7 +434,8 @@ impl<'a> Reading<'a> {
             None if self.otel_status == Some(true) => Status::Ok,
             None => Status::Unset,
         };
-        let duration = Scalar::Double((end - start) as f64 / 1e6);
+        let duration = self.duration.unwrap_or((end - start) as f64 / 1e6);
+        let duration = Scalar::Double(duration);
         attributes.push(Attribute::new("", name::DURATION_MS, duration));
         if let Some(kind) = event_type.1 {
             attributes.push(Attribute::new(
@@ -546,69 +579,12 @@ fn prefix_of(namespace: &str) -> &'static str {
     }
 }
 
-/// Entries of an enrichment as the body of an update: an object per bucket. The platform takes no inputs there, so
-/// they go into the metadata.
-pub(crate) fn buckets(bytes: &[u8]) -> serde_json::Map<String, serde_json::Value> {
-    let mut body = serde_json::Map::new();
-    for entry in Reader::new(bytes) {
-        let Entry::Field(Key::Name(key), value) = entry else {
-            continue;
-        };
-        let Some(rest) = key.strip_prefix("honeyhive_") else {
-            continue;
-        };
-        let (namespace, name) = rest
-            .split_once('.')
-            .map_or((rest, None), |(space, name)| (space, Some(name)));
-        if !semconv::NAMESPACES.contains(&namespace) {
-            let (namespace, name) = ("metadata", rest);
-            put_in(&mut body, &[namespace], Some(name), json(value));
-        } else if namespace == "inputs" {
-            put_in(&mut body, &["metadata", "inputs"], name, json(value));
-        } else {
-            put_in(&mut body, &[namespace], name, json(value));
-        }
-    }
-    body
-}
-
-/// Puts a value under a path of objects; without a name, the entries of an object.
-fn put_in(
-    body: &mut serde_json::Map<String, serde_json::Value>,
-    path: &[&str],
-    name: Option<&str>,
-    value: serde_json::Value,
-) {
-    let mut object = body;
-    for step in path {
-        let slot = object
-            .entry(*step)
-            .or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
-        match slot {
-            serde_json::Value::Object(inner) => object = inner,
-            _ => return,
-        }
-    }
-    match (name, value) {
-        (Some(name), value) => {
-            object.insert(name.to_owned(), value);
-        }
-        (None, serde_json::Value::Object(entries)) => object.extend(entries),
-        (None, value) => {
-            object.insert("value".to_owned(), value);
-        }
-    }
-}
-
-fn json(value: Value<'_>) -> serde_json::Value {
-    match value {
-        Value::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
-        other => match scalar(other) {
-            Scalar::Bool(value) => value.into(),
-            Scalar::Int(value) => value.into(),
-            Scalar::Double(value) => value.into(),
-            Scalar::Text(text) => text.into_owned().into(),
-            Scalar::Uuid(uuid) => uuid.to_string().into(),
-        },
-    }
+/// A finite number that is not negative.
+pub(super) fn milliseconds(value: Value<'_>) -> Option<f64> {
+    let number = match scalar(value) {
+        Scalar::Int(value) => value as f64,
+        Scalar::Double(value) => value,
+        _ => return None,
+    };
+    (number >= 0.0).then_some(number)
 }

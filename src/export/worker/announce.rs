@@ -8,7 +8,8 @@ use std::task::Poll;
 
 use super::{Done, Parcel, Worker};
 use crate::config::Config;
-use crate::event::directory;
+use crate::event::directory::{self, SessionStart};
+use crate::export::otlp::AutoCreate;
 use crate::export::requests;
 use crate::export::transport::{self, Failure, Reply, Request, Transport};
 use crate::id::SessionId;
@@ -55,8 +56,60 @@ pub(super) async fn announce(
 }
 
 impl Worker {
+    /// Whether the spans that the next update is about have arrived.
+    pub(super) fn may_post_letter(&self) -> bool {
+        let settled = self.settled_up_to();
+        let next = self.letters.front();
+        next.is_none_or(|letter| letter.after <= settled)
+    }
+
+    /// What events say of their sessions when these are not announced.
+    pub(super) fn auto_create(&self, config: &Config) -> Option<AutoCreate> {
+        let own = self.shared.session;
+        config.session_auto_create().then(|| AutoCreate {
+            default_name: self.default_name.clone(),
+            announced: self.needs_announcement(config, own).then_some(own),
+        })
+    }
+
+    /// Whether the platform has to be told of a session before its events.
+    pub(super) fn needs_announcement(&self, config: &Config, session: SessionId) -> bool {
+        let own = session == self.shared.session;
+        if !own && directory::is_elsewhere(session) {
+            return false;
+        }
+        let start = directory::get(session);
+        if start.as_ref().is_some_and(|start| start.skip) {
+            return false;
+        }
+        if own && config.skip_session_start && config.session_id.is_some() {
+            return false;
+        }
+        // Events can say no more of a session than its name.
+        let own_content = config.session_inputs.is_some() || config.user_properties.is_some();
+        !config.session_auto_create()
+            || start.is_some_and(|start| start.has_content())
+            || (own && own_content)
+    }
+
     pub(super) fn announcement(&self, config: &Config, session: SessionId) -> Request {
-        let start = directory::get(session).unwrap_or_default();
+        let start = directory::get(session);
+        let mut start = start.map_or_else(SessionStart::default, |start| (*start).clone());
+        if session == self.shared.session {
+            let own = [
+                (&mut start.inputs, config.session_inputs()),
+                (&mut start.user_properties, config.user_properties()),
+            ];
+            for (map, set) in own {
+                for (key, value) in set.unwrap_or_default() {
+                    map.entry(key).or_insert(value);
+                }
+            }
+        }
+        for (name, id) in config.evaluation_ids() {
+            let entry = start.metadata.entry(name);
+            entry.or_insert_with(|| id.into());
+        }
         requests::session_start(config, session, &start, &self.default_name)
     }
 

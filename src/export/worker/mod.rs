@@ -100,6 +100,8 @@ struct Shipment {
 struct Letter {
     update: Update,
     since: Instant,
+    /// Records with smaller numbers go first.
+    after: u64,
 }
 
 /// Something that has to be sent after the sessions it mentions.
@@ -193,9 +195,14 @@ struct Worker {
 impl Worker {
     fn new(shared: Arc<Shared>) -> Self {
         let config = shared.config.load_full();
+        let resource = resource::detect(&config);
+        if let Some(warning) = &resource.warning {
+            shared.log.warn(warning);
+        }
         let envelope = Arc::new(Envelope {
             protocol: config.protocol,
-            resource: resource::detect(&config)
+            resource: resource
+                .attributes
                 .into_iter()
                 .map(resource_attribute)
                 .collect(),
@@ -317,8 +324,12 @@ impl Worker {
         for command in commands {
             match command {
                 Command::Update(update) => {
+                    if update.after_spans {
+                        self.take_records();
+                    }
                     self.letters_taken += 1;
                     self.letters.push_back(Letter {
+                        after: if update.after_spans { self.taken } else { 0 },
                         update,
                         since: Instant::now(),
                     });
@@ -398,14 +409,15 @@ enum Woken {
     Done(Box<Done>),
 }
 
-fn resource_attribute((name, value): (&'static str, resource::Value)) -> Attribute<'static> {
+fn resource_attribute((name, value): resource::Attribute) -> Attribute<'static> {
     let value = match value {
         resource::Value::Text(text) => Scalar::Text(text.into()),
         resource::Value::Int(number) => Scalar::Int(number),
+        resource::Value::Bool(value) => Scalar::Bool(value),
     };
     Attribute {
         prefix: "",
-        name: name.into(),
+        name,
         value,
     }
 }

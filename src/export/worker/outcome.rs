@@ -158,7 +158,9 @@ impl Worker {
             .counters
             .updates_lost
             .fetch_add(1, Ordering::Relaxed);
-        self.complain(&format!("an update of a session was lost: {problem}"));
+        self.complain(&format!(
+            "an update of a session or an event was lost: {problem}"
+        ));
     }
 
     /// Tries again later, until it is too late.

@@ -8,7 +8,6 @@ use super::announce::announce;
 use super::{Done, Parcel, Shipment, Worker};
 use crate::clock::Anchor;
 use crate::config::Config;
-use crate::event::directory;
 use crate::export::otlp::Settings;
 use crate::export::requests;
 use crate::export::transport::{self, Failure, Http, Nowhere, Transport};
@@ -32,6 +31,7 @@ impl Worker {
         while self.key_pause.is_none() && self.staged.is_none() {
             if !self.letter_away
                 && self.rest.until(now).is_none()
+                && self.may_post_letter()
                 && let Some(letter) = self.letters.pop_front()
             {
                 self.stage(&config, Parcel::Letter(letter));
@@ -60,6 +60,11 @@ impl Worker {
             source: config.source.clone(),
             default_event_type: config.default_event_type.clone(),
             max_attributes: config.max_attributes,
+            evaluation: config
+                .evaluation_ids()
+                .map(|(name, id)| (name, id.to_owned()))
+                .collect(),
+            auto_create: self.auto_create(config),
         };
         let anchor = Anchor::now();
         let mut batch = self.envelope.batch();
@@ -124,24 +129,19 @@ impl Worker {
             match parcel {
                 Parcel::Shipment(shipment) => self.ship(config, shipment),
                 Parcel::Letter(letter) => {
-                    self.lose_update(
-                        &letter,
-                        "an update of a session needs a server URL, not only an OTLP endpoint",
-                    );
+                    self.lose_update(&letter, "it needs a server URL, not only an OTLP endpoint");
                 }
             }
             return;
         }
         let sessions = match &parcel {
             Parcel::Shipment(shipment) => shipment.batch.sessions.as_slice(),
-            Parcel::Letter(letter) => std::slice::from_ref(&letter.update.session),
+            Parcel::Letter(letter) => letter.update.session.as_slice(),
         };
         let new: Vec<SessionId> = sessions
             .iter()
             .filter(|session| !self.announced.contains(session))
-            .filter(|session| {
-                **session == self.shared.session || !directory::is_elsewhere(**session)
-            })
+            .filter(|session| self.needs_announcement(config, **session))
             .copied()
             .collect();
         if new.is_empty() {
@@ -224,6 +224,10 @@ impl Worker {
     pub(super) fn transport(&mut self, config: &Config) -> Result<Arc<dyn Transport>, Failure> {
         if let Some(transport) = &self.transport {
             return Ok(Arc::clone(transport));
+        }
+        #[cfg(feature = "testing")]
+        if let Some(tape) = self.shared.tape.get() {
+            return Ok(Arc::new(tape.clone()));
         }
         let transport: Arc<dyn Transport> = if config.test_mode {
             Arc::new(Nowhere)
