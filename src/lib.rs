@@ -82,8 +82,10 @@ mod id;
 mod layer;
 mod lifecycle;
 mod log;
+mod redact;
 mod registry;
 mod resource;
+mod sample;
 pub mod session;
 mod sync;
 
@@ -107,6 +109,12 @@ pub mod docs {
 
     #[doc = include_str!("docs/sessions.md")]
     pub mod sessions {}
+
+    #[doc = include_str!("docs/sampling.md")]
+    pub mod sampling {}
+
+    #[doc = include_str!("docs/redaction.md")]
+    pub mod redaction {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

@@ -97,6 +97,13 @@ fn samples(field: Field) -> [&'static str; 2] {
         Field::MaxAttributes => ["128", "2000"],
         Field::MaxAttributeLength | Field::MaxSpanSize => ["20MiB", "100KB"],
         Field::Filter => ["debug", "info,my_crate=trace"],
+        Field::SpanNameFilters => [
+            r#"{"include":[{"type":"prefix","value":"a."}]}"#,
+            r#"{"exclude":["a.b", "c"]}"#,
+        ],
+        Field::SampleRate => ["0.25", "0"],
+        Field::CaptureContent => ["false", "off"],
+        Field::Redact => ["off", "ssn, account_number"],
         Field::DefaultEventType => ["model", "chain"],
         Field::AllowInsecure
         | Field::DisableBatch
@@ -146,9 +153,17 @@ fn refused(field: Field) -> &'static [&'static str] {
         Field::MaxQueueBytes => &["1", "2GiB", "x"],
         Field::MaxAttributeLength | Field::MaxSpanSize => &["1023", "101MiB", "10M", "x"],
         Field::Filter => &["a=b=c", "my_crate=loud"],
+        Field::SpanNameFilters => &[
+            "a.",
+            r#"{"include":[{"type":"regex","value":"a."}]}"#,
+            r#"{"exclude":[""]}"#,
+        ],
+        Field::SampleRate => &["-0.1", "1.5", "half", "nan"],
+        Field::Redact => &["two words", "ssn,,pin", "a=b", "."],
         Field::DefaultEventType => &["session", "llm"],
         Field::OtlpEnabled
         | Field::AllowInsecure
+        | Field::CaptureContent
         | Field::DisableBatch
         | Field::TestMode
         | Field::DisableTracing
@@ -193,6 +208,12 @@ fn set(builder: Builder, field: Field, value: Value) -> Builder {
         (Field::MaxEvents, Value::Number(n)) => builder.max_events(size(n)),
         (Field::MaxSpanSize, Value::Number(n)) => builder.max_span_size(size(n)),
         (Field::Filter, Value::Text(text)) => builder.filter(text),
+        (Field::SpanNameFilters, Value::NameFilters(filters)) => builder
+            .include_spans(filters.include)
+            .exclude_spans(filters.exclude),
+        (Field::SampleRate, Value::Rate(rate)) => builder.sample_rate(rate),
+        (Field::CaptureContent, Value::Flag(on)) => builder.capture_content(on),
+        (Field::Redact, Value::Redact(redact)) => builder.redact(redact),
         (Field::DefaultEventType, Value::Text(text)) => builder.default_event_type(text),
         (Field::TestMode, Value::Flag(on)) => builder.test_mode(on),
         (Field::DisableTracing, Value::Flag(on)) => builder.disable_tracing(on),
@@ -385,6 +406,20 @@ fn bad_values_in_code_name_the_setter() {
         (Field::MaxEvents, Builder::new().max_events(0)),
         (Field::MaxSpanSize, Builder::new().max_span_size(1)),
         (Field::Filter, Builder::new().filter("a=b=c")),
+        (
+            Field::SpanNameFilters,
+            Builder::new().span_name_filters("a").include_spans(["b"]),
+        ),
+        (Field::SpanNameFilters, Builder::new().exclude_spans([""])),
+        (Field::SampleRate, Builder::new().sample_rate(f64::NAN)),
+        (
+            Field::Redact,
+            Builder::new().redact(Redact::none().key(" ")),
+        ),
+        (
+            Field::Redact,
+            Builder::new().redact(Redact::default().pattern("(")),
+        ),
         (
             Field::DefaultEventType,
             Builder::new().default_event_type("llm"),

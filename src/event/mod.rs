@@ -1,7 +1,9 @@
 //! The one internal model: what a span is between the thread that closed it and the wire. Knows nothing of layers,
 //! workers or encodings.
 
+pub(crate) mod content;
 pub(crate) mod directory;
+pub(crate) mod failure;
 pub(crate) mod fields;
 pub(crate) mod semconv;
 pub(crate) mod value;
@@ -79,7 +81,30 @@ pub(crate) struct SpanRecord {
     pub(crate) fields: Vec<u8>,
     /// The callsites of the events among the entries.
     pub(crate) callsites: Vec<&'static Metadata<'static>>,
+    pub(crate) fate: Fate,
     compact_at: usize,
+}
+
+/// Whether a record is sent when its span closes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fate {
+    #[default]
+    Sent,
+    /// Its trace was sampled out: it is sent only if it failed, or something below it did.
+    SampledOut {
+        /// The raw id of the recorded span above, zero: none.
+        above: u64,
+        /// Something below failed.
+        kept: bool,
+    },
+    /// Its name is filtered out: it only leads to the recorded span above. The ids of its head are those of that span,
+    /// with a span id of zero where there is none.
+    LeftOut {
+        /// As above.
+        above: u64,
+        /// What is made below takes this over.
+        sampled_out: bool,
+    },
 }
 
 /// Records are compacted when their fields have doubled past this.
@@ -91,6 +116,7 @@ impl SpanRecord {
             head,
             fields: Vec::new(),
             callsites: Vec::new(),
+            fate: Fate::Sent,
             compact_at: COMPACT_FROM,
         }
     }
@@ -100,12 +126,25 @@ impl SpanRecord {
         self.head = head;
         self.fields.clear();
         self.callsites.clear();
+        self.fate = Fate::Sent;
         self.compact_at = COMPACT_FROM;
     }
 
     /// Whether the buffers are small enough to be kept for the next span.
     pub(crate) fn is_poolable(&self) -> bool {
         self.fields.capacity() <= COMPACT_FROM && self.callsites.capacity() <= 256
+    }
+
+    /// Something below failed: the record is sent, whatever sampling said.
+    pub(crate) fn keep(&mut self) {
+        if let Fate::SampledOut { kept, .. } = &mut self.fate {
+            *kept = true;
+        }
+    }
+
+    /// Whether its span is more than a step to the one above.
+    pub(crate) fn is_recorded(&self) -> bool {
+        !matches!(self.fate, Fate::LeftOut { .. })
     }
 
     /// Appends entries written elsewhere.

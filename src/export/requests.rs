@@ -10,7 +10,6 @@ use reqwest::header::{
 };
 use serde_json::{Map, Value, json};
 
-use super::Update;
 use super::otlp::{Batch, Envelope};
 use super::transport::{Method, Request};
 use crate::clock;
@@ -106,10 +105,10 @@ pub(crate) fn session_start(
 }
 
 /// An update of a session.
-pub(crate) fn update(config: &Config, update: &Update) -> Request {
+pub(crate) fn update(config: &Config, session: SessionId, entries: Map<String, Value>) -> Request {
     let mut body = Map::new();
-    body.insert("event_id".to_owned(), update.session.to_string().into());
-    body.extend(update.body.clone());
+    body.insert("event_id".to_owned(), session.to_string().into());
+    body.extend(entries);
     api(config, Method::Put, "/events", &Value::Object(body))
 }
 

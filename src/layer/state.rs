@@ -9,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::event::{Head, SpanRecord};
+use crate::event::{Fate, Head, SpanRecord};
 use crate::id::SessionId;
 use crate::sync::lock;
 
@@ -45,6 +45,26 @@ pub(crate) struct Lineage {
     pub(crate) trace_id: u128,
     pub(crate) span_id: u64,
     pub(crate) session: SessionId,
+    /// The raw id of the span, or of the recorded one above it if it is left out itself; zero: there is none.
+    pub(crate) recorded: u64,
+    pub(crate) sampled_out: bool,
+}
+
+impl Lineage {
+    fn of(id: u64, record: &SpanRecord) -> Self {
+        let (recorded, sampled_out) = match record.fate {
+            Fate::Sent => (id, false),
+            Fate::SampledOut { .. } => (id, true),
+            Fate::LeftOut { above, sampled_out } => (above, sampled_out),
+        };
+        Self {
+            trace_id: record.head.trace_id,
+            span_id: record.head.span_id,
+            session: record.head.session,
+            recorded,
+            sampled_out,
+        }
+    }
 }
 
 impl Table {
@@ -101,11 +121,12 @@ impl Table {
     }
 
     pub(crate) fn lineage(&self, id: u64) -> Option<Lineage> {
-        self.with(id, |record| Lineage {
-            trace_id: record.head.trace_id,
-            span_id: record.head.span_id,
-            session: record.head.session,
-        })
+        self.with(id, |record| Lineage::of(id, record))
+    }
+
+    /// Whether a span is open and recorded.
+    pub(crate) fn is_recorded(&self, id: u64) -> bool {
+        self.with(id, |record| record.is_recorded()) == Some(true)
     }
 
     pub(crate) fn remove(&self, id: u64) -> Option<Box<SpanRecord>> {

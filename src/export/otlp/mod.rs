@@ -4,6 +4,7 @@ mod json;
 #[cfg(feature = "server")]
 pub(crate) mod proto;
 mod protobuf;
+pub(crate) mod redacted;
 mod span;
 
 use bytes::Bytes;
@@ -142,7 +143,8 @@ impl BatchBuilder {
         anchor: Anchor,
         settings: &Settings,
     ) {
-        let span = span::assemble(head, fields, callsites, anchor, settings);
+        let mut span = span::assemble(head, fields, callsites, anchor, settings);
+        redacted::apply(&mut span, settings);
         match self.protocol {
             Protocol::HttpProtobuf => protobuf::put_span(&mut self.out, &span),
             Protocol::HttpJson => {

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tracing::Metadata;
 use uuid::Uuid;
@@ -12,6 +13,7 @@ use crate::event::fields::{self, Entry, EventEntry, Key, Reader, Value};
 use crate::event::semconv::{self, name};
 use crate::event::{EventType, Head};
 use crate::id::{EventId, SessionId};
+use crate::redact::Redactor;
 
 /// What the same configuration snapshot says to every span of a batch.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) source: String,
     pub(crate) default_event_type: String,
     pub(crate) max_attributes: usize,
+    pub(crate) capture_content: bool,
+    pub(crate) redactor: Arc<Redactor>,
 }
 
 /// A span as the encoders take it.

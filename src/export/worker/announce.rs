@@ -9,6 +9,7 @@ use std::task::Poll;
 use super::{Done, Parcel, Worker};
 use crate::config::Config;
 use crate::event::directory;
+use crate::export::otlp::redacted;
 use crate::export::requests;
 use crate::export::transport::{self, Failure, Reply, Request, Transport};
 use crate::id::SessionId;
@@ -57,6 +58,8 @@ pub(super) async fn announce(
 impl Worker {
     pub(super) fn announcement(&self, config: &Config, session: SessionId) -> Request {
         let start = directory::get(session).unwrap_or_default();
+        let start = redacted::start(&start, config, &self.redactor);
+        self.count_redact_failures();
         requests::session_start(config, session, &start, &self.default_name)
     }
 

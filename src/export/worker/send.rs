@@ -8,10 +8,11 @@ use super::announce::announce;
 use super::{Done, Parcel, Shipment, Worker};
 use crate::clock::Anchor;
 use crate::config::Config;
-use crate::export::otlp::Settings;
+use crate::export::otlp::{Settings, redacted};
 use crate::export::requests;
 use crate::export::transport::{self, Failure, Http, Nowhere, Transport};
 use crate::id::SessionId;
+use crate::sample::Threshold;
 
 /// A batch is closed when its spans have grown to this.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -59,6 +60,8 @@ impl Worker {
             source: config.source.clone(),
             default_event_type: config.default_event_type.clone(),
             max_attributes: config.max_attributes,
+            capture_content: config.capture_content,
+            redactor: Arc::clone(&self.redactor),
         };
         let anchor = Anchor::now();
         let mut batch = self.envelope.batch();
@@ -103,6 +106,7 @@ impl Worker {
         if batch.len() == 0 {
             return None;
         }
+        self.count_redact_failures();
         self.open.insert(first);
         let batch = self.envelope.finish(batch);
         let envelope = Arc::clone(&self.envelope);
@@ -143,6 +147,12 @@ impl Worker {
             self.dispatch(config, parcel);
             return;
         }
+        if let Parcel::Letter(letter) = &parcel
+            && self.is_sampled_out(config, letter.update.session)
+        {
+            self.skip_update(letter);
+            return;
+        }
         let transport = match self.transport(config) {
             Ok(transport) => transport,
             Err(failure) => {
@@ -159,6 +169,22 @@ impl Worker {
             .spawn(announce(transport, Arc::clone(config), calls));
     }
 
+    /// Whether nothing is known to be sent of a session, since its id is sampled out.
+    fn is_sampled_out(&self, config: &Config, session: SessionId) -> bool {
+        let threshold = Threshold::of(config.sample_rate);
+        let given = session != self.shared.session || config.session_id.is_some();
+        given && !threshold.keeps_session(session)
+    }
+
+    pub(super) fn count_redact_failures(&self) {
+        let failures = self.redactor.take_failures();
+        if failures > 0 {
+            let counter = &self.shared.counters.redact_failed;
+            counter.fetch_add(failures, Ordering::Relaxed);
+            self.complain("a redaction function panicked: the value it was called for is not sent");
+        }
+    }
+
     pub(super) fn dispatch(&mut self, config: &Arc<Config>, parcel: Parcel) {
         match parcel {
             Parcel::Shipment(shipment) => self.ship(config, shipment),
@@ -167,7 +193,9 @@ impl Worker {
                     Ok(transport) => transport,
                     Err(failure) => return self.fail_unsent(Parcel::Letter(letter), &failure),
                 };
-                let request = requests::update(config, &letter.update);
+                let body = redacted::body(&letter.update.body, config, &self.redactor);
+                self.count_redact_failures();
+                let request = requests::update(config, letter.update.session, body);
                 let config = Arc::clone(config);
                 self.letter_away = true;
                 self.tasks.spawn(async move {
