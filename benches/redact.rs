@@ -105,8 +105,6 @@ fn send(text: &str) -> f64 {
         .server_url(url)
         .api_key("hh_bench")
         .flush_interval(Duration::from_secs(3600))
-        .batch_size(10_000)
-        .max_export_batch_size(100)
         .redact(Redact::none())
         .build()
         .expect("an instance");

@@ -72,7 +72,11 @@ impl Redactor {
     /// Whether the value under a key is hidden: whether one of its segments, or words of neighbouring segments together,
     /// say so.
     pub(crate) fn hides(&self, key: &str) -> bool {
+        // What a key says it says at its end; a hostile one may be as long as a text.
         let bytes = key.as_bytes();
+        let bytes = bytes
+            .last_chunk::<MAX_KEY>()
+            .map_or(bytes, |end| end.as_slice());
         let mut at = 0;
         while at < bytes.len() {
             if starts_word(bytes, at) && self.hides_at(bytes, at) {
@@ -86,7 +90,14 @@ impl Redactor {
     fn hides_at(&self, key: &[u8], at: usize) -> bool {
         if self.credentials {
             let first = key.get(at).map_or(0, u8::to_ascii_lowercase);
+            let second = key.get(at + 1).copied().filter(|byte| !is_separator(*byte));
             for word in credentials(first) {
+                // Most are told apart by two letters.
+                if let (Some(second), Some(letter)) = (second, word.as_bytes().get(1))
+                    && !second.eq_ignore_ascii_case(letter)
+                {
+                    continue;
+                }
                 if let Some(end) = matches(key, at, word) {
                     let fine = match *word {
                         "token" => is_count(key, at, end),
@@ -189,6 +200,7 @@ impl Redactor {
         // For each open bracket whether it is a brace, and the key before it.
         let mut open: Vec<(bool, (usize, usize))> = Vec::new();
         let mut last_key = (0, 0);
+        let mut shown = Shown::default();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             let key = match byte {
@@ -237,13 +249,18 @@ impl Redactor {
             at = value;
             last_key = (start, end);
             let name = text.get(start..end).unwrap_or_default();
+            if shown.contains(name) {
+                continue;
+            }
             if !self.hides_in_text(name) {
+                shown.insert(name);
                 continue;
             }
             let value_end = value_end(bytes, value);
             let whole = text.get(value..value_end).unwrap_or_default();
             let above = open.last().map_or((0, 0), |(_, key)| *key);
-            let above = text.get(above.0..above.1).unwrap_or_default();
+            let start = above.0.max(above.1.saturating_sub(MAX_KEY));
+            let above = text.get(start..above.1).unwrap_or_default();
             let rest = bytes.get(value_end..).unwrap_or_default();
             if !is_harmless_text(whole) && !self.is_exempt(above, name, rest) {
                 replace(value, value_end, "\"[redacted]\"");
@@ -301,6 +318,32 @@ impl Redactor {
     }
 }
 
+/// Keys of a text that were found to hide nothing: lists of objects have the same few over and over.
+#[derive(Default)]
+struct Shown<'a> {
+    keys: [&'a str; 32],
+}
+
+impl<'a> Shown<'a> {
+    fn slot(key: &str) -> usize {
+        let ends = [key.as_bytes().first(), key.as_bytes().last()];
+        let [first, last] = ends.map(|byte| usize::from(byte.copied().unwrap_or_default()));
+        (key.len() * 7 + first * 3 + last) % 32
+    }
+
+    fn contains(&self, key: &str) -> bool {
+        self.keys.get(Self::slot(key)) == Some(&key)
+    }
+
+    fn insert(&mut self, key: &'a str) {
+        if let Some(slot) = self.keys.get_mut(Self::slot(key)) {
+            *slot = key;
+        }
+    }
+}
+
+/// So much of the end of a key is looked at.
+const MAX_KEY: usize = 1024;
 /// Values deeper than this are hidden as they are.
 const MAX_DEPTH: usize = 128;
 /// Likewise texts inside texts inside texts; each level doubles the escapes.
@@ -608,12 +651,21 @@ fn name_end(bytes: &[u8], at: usize) -> usize {
 /// Where the string that starts with the quote at `at` ends, its closing quote included.
 fn string_end(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
+    // Most are short, and over before a search would have begun.
+    for _ in 0..16 {
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return bytes.len(),
         }
+    }
+    while let Some(found) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
+        at += found;
+        if bytes.get(at) == Some(&b'"') {
+            return at + 1;
+        }
+        at += 2;
     }
     bytes.len()
 }

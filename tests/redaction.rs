@@ -353,6 +353,44 @@ fn without_content_there_are_names_figures_and_errors() {
     assert!(under(&traced.span("waiting"), "honeyhive_inputs").is_empty());
 }
 
+/// The message of an error is sent in several places.
+#[test]
+fn errors_are_redacted_wherever_they_are_sent() {
+    #[derive(Debug)]
+    struct Refused(Login);
+    impl std::fmt::Display for Refused {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{:?}", self.0)
+        }
+    }
+    impl std::error::Error for Refused {}
+    let traced = Traced::new();
+    traced.run(|| {
+        let login = || Login {
+            user: "ann",
+            password: SECRET,
+        };
+        info_span!("one").in_scope(|| {
+            honeyhive::enrich(|e| e.error(&Refused(login())));
+        });
+        info_span!("two").in_scope(|| error!(error = &Refused(login()) as &dyn std::error::Error));
+        info_span!("three", error = ?login()).in_scope(|| {});
+    });
+    let sent = bodies(&traced);
+    assert!(!sent.contains(SECRET), "{sent}");
+    let hidden = r#"Login { user: "ann", password: "[redacted]" }"#;
+    for name in ["one", "two", "three"] {
+        let span = traced.server.span(name);
+        assert_eq!(attribute(&span, "honeyhive_error").as_deref(), Some(hidden));
+        let status = &span.status.as_ref().unwrap().message;
+        assert!(status.ends_with(hidden), "{status}");
+    }
+    assert_eq!(
+        traced.server.span("one").status.unwrap().message,
+        format!("Refused: {hidden}")
+    );
+}
+
 /// A value cut at the limit is no JSON any more.
 #[test]
 fn what_was_cut_is_redacted_all_the_same() {

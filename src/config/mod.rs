@@ -463,6 +463,13 @@ impl Config {
         &self.filter
     }
 
+    /// Which spans are left out by their names (`HH_SPAN_NAME_FILTERS`), as JSON. Absent by default.
+    #[must_use]
+    pub fn span_name_filters(&self) -> Option<String> {
+        let filters = &self.span_name_filters;
+        (!filters.is_empty()).then(|| filters.to_string())
+    }
+
     /// The prefixes of the names of spans that are recorded (`HH_SPAN_NAME_FILTERS`). None by default: spans of any name
     /// are.
     pub fn included_spans(&self) -> impl Iterator<Item = &str> {

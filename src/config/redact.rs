@@ -162,11 +162,12 @@ impl fmt::Display for Redact {
             write!(f, ",{key}")?;
         }
         for (count, what) in [
-            (self.patterns.len(), "patterns"),
-            (self.hooks.len(), "functions"),
+            (self.patterns.len(), "pattern"),
+            (self.hooks.len(), "function"),
         ] {
             if count > 0 {
-                write!(f, ", {count} {what}")?;
+                let plural = if count == 1 { "" } else { "s" };
+                write!(f, ", {count} {what}{plural}")?;
             }
         }
         Ok(())

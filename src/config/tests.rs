@@ -88,7 +88,7 @@ fn samples(field: Field) -> [&'static str; 2] {
         ],
         Field::Protocol => ["http/json", "HTTP/JSON"],
         Field::Compression => ["gzip", "GZIP"],
-        Field::OtlpEnabled => ["false", "off"],
+        Field::OtlpEnabled | Field::CaptureContent => ["false", "off"],
         Field::Headers => ["x-a=1,x-b=2", r#"{"x-c": "3"}"#],
         Field::BatchSize | Field::MaxExportBatchSize | Field::MaxEvents => ["7", "9999"],
         Field::FlushInterval | Field::ExportTimeout | Field::FlushTimeout => ["0.25", "1min"],
@@ -102,7 +102,6 @@ fn samples(field: Field) -> [&'static str; 2] {
             r#"{"exclude":["a.b", "c"]}"#,
         ],
         Field::SampleRate => ["0.25", "0"],
-        Field::CaptureContent => ["false", "off"],
         Field::Redact => ["off", "ssn, account_number"],
         Field::DefaultEventType => ["model", "chain"],
         Field::AllowInsecure
@@ -486,6 +485,38 @@ fn files_take_typed_values() {
     assert_eq!(config.source(), DEFAULT_SOURCE);
     let headers: Vec<_> = config.headers().collect();
     assert_eq!(headers, [("x-n", "3"), ("x-team", "search")]);
+}
+
+#[test]
+fn filters_and_rates_in_files() {
+    let config = from_file(
+        "sample_rate = 0.5\n[span_name_filters]\ninclude = [{ type = 'prefix', value = 'a.' }]\nexclude = ['a.b']\n",
+    )
+    .unwrap();
+    assert_eq!(config.sample_rate().to_string(), "0.5");
+    assert_eq!(config.included_spans().collect::<Vec<_>>(), ["a."]);
+    assert_eq!(config.excluded_spans().collect::<Vec<_>>(), ["a.b"]);
+    let whole = from_file("sample_rate = 1").unwrap();
+    assert_eq!(whole.sample_rate().to_string(), "1");
+    assert!(message(from_file("sample_rate = 2")).contains("a number from 0 to 1"));
+}
+
+#[test]
+fn functions_stay_and_are_not_written() {
+    let redact = Redact::default().key("ssn").pattern("x+").with(|_, _| None);
+    let config = Builder::new()
+        .redact(redact.clone())
+        .resolve(&Sources::default())
+        .unwrap();
+    assert_eq!(*config.redact(), redact);
+    assert_eq!(
+        config.redact().to_string(),
+        "default,ssn, 1 pattern, 1 function"
+    );
+    let later = config.reconfigured(|builder| builder.source("x")).unwrap();
+    assert_eq!(*later.redact(), redact);
+    let json = serde_json::to_value(&config).unwrap();
+    assert_eq!(json["redact"], "default,ssn");
 }
 
 #[test]

@@ -273,6 +273,26 @@ fn structured_texts() {
     }
 }
 
+/// Keys and texts made to be slow to look at take no time that counts.
+#[test]
+fn hostile_texts_are_quick() {
+    let redactor = default();
+    let long = "token.".repeat(200_000);
+    let texts = [
+        format!("{{\"{long}logprobs\":1}}"),
+        format!("{{\"{long}\":{{{}}}}}", "\"token\":1,".repeat(100_000)),
+        "[".repeat(1_000_000),
+        "{\"a\":".repeat(200_000),
+        "\"{\\\"".repeat(200_000),
+        format!("[{}", "a_".repeat(500_000)),
+    ];
+    let started = std::time::Instant::now();
+    for text in &texts {
+        let _ = redactor.text("x", text);
+    }
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
 #[test]
 fn values_in_objects() {
     let redactor = default();

@@ -39,8 +39,19 @@ pub(super) fn apply(span: &mut Span<'_>, settings: &Settings) {
     if redactor.is_off() {
         return;
     }
+    let failed = matches!(span.status, Status::Error(_));
+    let error = span.attributes.iter().position(|attribute| {
+        failed && attribute.prefix.is_empty() && attribute.name == name::ERROR
+    });
+    let before = error.and_then(|at| message(span.attributes.get(at)?).map(str::to_owned));
     for attribute in &mut span.attributes {
         redact(attribute, redactor);
+    }
+    let after = error.and_then(|at| message(span.attributes.get(at)?));
+    if let (Status::Error(status), Some(before), Some(after)) = (&mut span.status, before, after) {
+        // The status is the error's message, after its type.
+        let kind = status.strip_suffix(before.as_str()).unwrap_or_default();
+        *status = Cow::Owned(format!("{kind}{after}"));
     }
     for event in &mut span.events {
         for attribute in &mut event.attributes {
@@ -57,6 +68,13 @@ pub(super) fn apply(span: &mut Span<'_>, settings: &Settings) {
         && let Some(left) = redactor.text("status", message)
     {
         *message = Cow::Owned(left);
+    }
+}
+
+fn message<'a>(attribute: &'a Attribute<'_>) -> Option<&'a str> {
+    match &attribute.value {
+        Scalar::Text(text) => Some(text),
+        _ => None,
     }
 }
 
