@@ -88,8 +88,10 @@ mod layer;
 mod lifecycle;
 mod log;
 pub mod propagation;
+mod redact;
 pub mod registry;
 mod resource;
+mod sample;
 pub mod session;
 mod sync;
 
@@ -118,6 +120,11 @@ pub mod docs {
 
     #[doc = include_str!("docs/propagation.md")]
     pub mod propagation {}
+    #[doc = include_str!("docs/sampling.md")]
+    pub mod sampling {}
+
+    #[doc = include_str!("docs/redaction.md")]
+    pub mod redaction {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

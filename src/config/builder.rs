@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::env::Field;
 use super::key::ApiKey;
+use super::names::NameFilters;
+use super::redact::Redact;
 use super::value::Value;
 use super::{Compression, Config, Protocol, Source};
 
@@ -350,6 +352,84 @@ impl Builder {
     /// Text that does not parse is an error.
     pub fn filter(self, filter: impl Into<String>) -> Self {
         self.text(Field::Filter, filter)
+    }
+
+    /// Which spans are left out by their names, as JSON of the form that the variable takes:
+    /// `{"include":[{"type":"prefix","value":"a."}],"exclude":[{"type":"prefix","value":"a.b"}]}`. None by default; variable
+    /// `HH_SPAN_NAME_FILTERS`. [`include_spans`](Self::include_spans) and [`exclude_spans`](Self::exclude_spans) set the
+    /// two halves.
+    ///
+    /// JSON of another form, another type of filter and an empty prefix are errors.
+    pub fn span_name_filters(self, json: impl Into<String>) -> Self {
+        self.text(Field::SpanNameFilters, json)
+    }
+
+    /// Records spans only if their name begins with one of these prefixes, in place of those set before. Any name by
+    /// default; variable `HH_SPAN_NAME_FILTERS`.
+    ///
+    /// The name is the one the span is made with: its `honeyhive.event_name` or `otel.name` field, else that of its
+    /// callsite. A span that is left out is neither sent nor counted; what is made in it, and data added in it, belongs to
+    /// the nearest span above that is recorded.
+    ///
+    /// ```
+    /// # use honeyhive::Builder;
+    /// let builder = Builder::new().include_spans(["agent.", "tool."]).exclude_spans(["tool.debug"]);
+    /// # let _ = builder;
+    /// ```
+    pub fn include_spans<P: Into<String>>(self, prefixes: impl IntoIterator<Item = P>) -> Self {
+        let prefixes = prefixes.into_iter().map(Into::into).collect();
+        self.name_filters(|filters| filters.include = prefixes)
+    }
+
+    /// Leaves out spans whose name begins with one of these prefixes, in place of those set before, whatever
+    /// [`include_spans`](Self::include_spans) says. None by default; variable `HH_SPAN_NAME_FILTERS`.
+    pub fn exclude_spans<P: Into<String>>(self, prefixes: impl IntoIterator<Item = P>) -> Self {
+        let prefixes = prefixes.into_iter().map(Into::into).collect();
+        self.name_filters(|filters| filters.exclude = prefixes)
+    }
+
+    fn name_filters(mut self, change: impl FnOnce(&mut NameFilters)) -> Self {
+        let mut filters = match self.values.get(&Field::SpanNameFilters) {
+            Some((Value::NameFilters(filters), _)) => filters.clone(),
+            Some((Value::Text(text), _)) => match NameFilters::parse(text) {
+                Ok(filters) => filters,
+                // It is an error once the configuration is built.
+                Err(_) if !text.trim().is_empty() => return self,
+                Err(_) => NameFilters::default(),
+            },
+            _ => NameFilters::default(),
+        };
+        change(&mut filters);
+        self.values.remove(&Field::SpanNameFilters);
+        self.set(Field::SpanNameFilters, Value::NameFilters(filters))
+    }
+
+    /// The share of traces that is sent, from 0 to 1. [`DEFAULT_SAMPLE_RATE`](super::DEFAULT_SAMPLE_RATE) by default;
+    /// variable `HH_SAMPLE_RATE`.
+    ///
+    /// It is decided once for a trace, where its first span is made: by the session's id if one was given, so that a
+    /// session is sent whole or not at all, else by the trace's id. Every service that has the same rate decides alike.
+    /// Spans that failed are sent all the same, with the spans above them. What is left out is counted in
+    /// [`Stats::sampled_out`](crate::report::Stats::sampled_out).
+    pub fn sample_rate(self, rate: f64) -> Self {
+        self.set(Field::SampleRate, Value::Rate(rate))
+    }
+
+    /// Whether content is sent: inputs, outputs, chat messages, and the attributes of known conventions that hold
+    /// prompts, completions, and arguments and results of tools. On by default; variable `HH_CAPTURE_CONTENT`.
+    ///
+    /// Without it events keep their names, types, times, metadata, metrics and errors.
+    pub fn capture_content(self, on: bool) -> Self {
+        self.flag(Field::CaptureContent, on)
+    }
+
+    /// What becomes `[redacted]` before events leave the process. By default what looks like a credential, see
+    /// [`Redact`]; variable `HH_REDACT`, which takes `default`, `off`, and keys separated by commas, alone (then in
+    /// addition to the default) or after one of these.
+    ///
+    /// Keys with other characters than letters, digits, `_`, `-` and `.`, and patterns that do not parse are errors.
+    pub fn redact(self, redact: Redact) -> Self {
+        self.set(Field::Redact, Value::Redact(redact))
     }
 
     /// The type of an event when neither its attributes nor its name decide it: `model`, `tool` or `chain`, else it is an

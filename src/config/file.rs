@@ -309,6 +309,11 @@ fn typed(field: Field, value: toml::Value) -> Result<Value, WrongType> {
         (Kind::Time { .. }, toml::Value::Float(seconds)) => Value::Time(
             Duration::try_from_secs_f64(seconds).map_err(|_| wrong("an impossible number"))?,
         ),
+        (Kind::Rate, toml::Value::Float(rate)) => Value::Rate(rate),
+        (Kind::Rate, toml::Value::Integer(rate)) => Value::Text(rate.to_string()),
+        (Kind::NameFilters, toml::Value::Table(table)) => {
+            Value::Text(serde_json::to_string(&table).unwrap_or_default())
+        }
         (Kind::Headers, toml::Value::Table(table)) => Value::Headers(
             table
                 .into_iter()

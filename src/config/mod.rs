@@ -6,6 +6,8 @@ mod env;
 mod file;
 mod key;
 pub(crate) mod live;
+mod names;
+mod redact;
 mod resolve;
 mod value;
 
@@ -22,9 +24,11 @@ use serde::{Deserialize, Serialize};
 pub use builder::Builder;
 pub use env::Field;
 pub use key::ApiKey;
+pub use redact::Redact;
 
 pub(crate) use env::HIGH_CONCURRENCY;
 pub(crate) use file::Sources;
+pub(crate) use names::NameFilters;
 pub(crate) use value::flag;
 
 use value::Value;
@@ -55,6 +59,8 @@ pub const DEFAULT_MAX_EVENTS: usize = 1024;
 pub const DEFAULT_MAX_SPAN_SIZE: usize = 10 << 20;
 /// Which spans are recorded: those of level INFO and above.
 pub const DEFAULT_FILTER: &str = "info";
+/// The share of traces that is sent: all of them.
+pub const DEFAULT_SAMPLE_RATE: f64 = 1.0;
 /// The type of an event that nothing else decides: `tool`.
 pub const DEFAULT_EVENT_TYPE: &str = "tool";
 
@@ -214,6 +220,10 @@ pub struct Config {
     pub(crate) max_events: usize,
     pub(crate) max_span_size: usize,
     pub(crate) filter: String,
+    pub(crate) span_name_filters: NameFilters,
+    pub(crate) sample_rate: f64,
+    pub(crate) capture_content: bool,
+    pub(crate) redact: Redact,
     pub(crate) default_event_type: String,
     pub(crate) test_mode: bool,
     pub(crate) disable_tracing: bool,
@@ -282,6 +292,10 @@ impl Default for Config {
             max_events: DEFAULT_MAX_EVENTS,
             max_span_size: DEFAULT_MAX_SPAN_SIZE,
             filter: DEFAULT_FILTER.to_owned(),
+            span_name_filters: NameFilters::default(),
+            sample_rate: DEFAULT_SAMPLE_RATE,
+            capture_content: true,
+            redact: Redact::default(),
             default_event_type: DEFAULT_EVENT_TYPE.to_owned(),
             test_mode: false,
             disable_tracing: false,
@@ -538,6 +552,41 @@ impl Config {
         &self.filter
     }
 
+    /// Which spans are left out by their names (`HH_SPAN_NAME_FILTERS`), as JSON. Absent by default.
+    #[must_use]
+    pub fn span_name_filters(&self) -> Option<String> {
+        let filters = &self.span_name_filters;
+        (!filters.is_empty()).then(|| filters.to_string())
+    }
+
+    /// The prefixes of the names of spans that are recorded (`HH_SPAN_NAME_FILTERS`). None by default: spans of any name
+    /// are.
+    pub fn included_spans(&self) -> impl Iterator<Item = &str> {
+        self.span_name_filters.include.iter().map(String::as_str)
+    }
+
+    /// The prefixes of the names of spans that are left out (`HH_SPAN_NAME_FILTERS`). None by default.
+    pub fn excluded_spans(&self) -> impl Iterator<Item = &str> {
+        self.span_name_filters.exclude.iter().map(String::as_str)
+    }
+
+    /// The share of traces that is sent (`HH_SAMPLE_RATE`): [`DEFAULT_SAMPLE_RATE`] unless set.
+    #[must_use]
+    pub fn sample_rate(&self) -> f64 {
+        self.sample_rate
+    }
+
+    /// Whether inputs, outputs and messages are sent (`HH_CAPTURE_CONTENT`). On by default.
+    #[must_use]
+    pub fn capture_content(&self) -> bool {
+        self.capture_content
+    }
+
+    /// What is redacted (`HH_REDACT`): what looks like a credential unless set.
+    pub fn redact(&self) -> &Redact {
+        &self.redact
+    }
+
     /// The type of an event that nothing else decides (`HH_DEFAULT_EVENT_TYPE`): [`DEFAULT_EVENT_TYPE`] unless set.
     #[must_use]
     pub fn default_event_type(&self) -> &str {
@@ -584,7 +633,8 @@ impl Config {
         })
     }
 
-    /// A copy in which keys and the values of headers are masked, as they are in serialised text.
+    /// A copy in which keys and the values of headers are masked, as they are in serialised text, and which has no
+    /// patterns and functions of [`Redact`].
     #[must_use]
     pub fn masked(&self) -> Self {
         let mut copy = self.clone();
@@ -593,6 +643,7 @@ impl Config {
         for (_, value) in &mut copy.headers {
             key::HIDDEN.clone_into(value);
         }
+        copy.redact = self.redact.masked();
         copy
     }
 
@@ -637,6 +688,11 @@ impl Config {
             Field::MaxEvents => number(self.max_events),
             Field::MaxSpanSize => number(self.max_span_size),
             Field::Filter => Some(Value::Text(self.filter.clone())),
+            Field::SpanNameFilters if self.span_name_filters.is_empty() => None,
+            Field::SpanNameFilters => Some(Value::NameFilters(self.span_name_filters.clone())),
+            Field::SampleRate => Some(Value::Rate(self.sample_rate)),
+            Field::CaptureContent => Some(Value::Flag(self.capture_content)),
+            Field::Redact => Some(Value::Redact(self.redact.clone())),
             Field::DefaultEventType => Some(Value::Text(self.default_event_type.clone())),
             Field::TestMode => Some(Value::Flag(self.test_mode)),
             Field::DisableTracing => Some(Value::Flag(self.disable_tracing)),

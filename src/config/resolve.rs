@@ -278,6 +278,12 @@ impl Config {
             (Field::MaxEvents, Value::Number(n)) => self.max_events = number(n),
             (Field::MaxSpanSize, Value::Number(n)) => self.max_span_size = number(n),
             (Field::Filter, Value::Text(text)) => self.filter = text,
+            (Field::SpanNameFilters, Value::NameFilters(filters)) => {
+                self.span_name_filters = filters;
+            }
+            (Field::SampleRate, Value::Rate(rate)) => self.sample_rate = rate,
+            (Field::CaptureContent, Value::Flag(flag)) => self.capture_content = flag,
+            (Field::Redact, Value::Redact(redact)) => self.redact = redact,
             (Field::DefaultEventType, Value::Text(text)) => self.default_event_type = text,
             (Field::TestMode, Value::Flag(flag)) => self.test_mode = flag,
             (Field::DisableTracing, Value::Flag(flag)) => self.disable_tracing = flag,

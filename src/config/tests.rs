@@ -92,7 +92,7 @@ fn samples(field: Field) -> [&'static str; 2] {
         Field::SessionInputs | Field::UserProperties => [r#"{"a": 1}"#, r#"{"b": {"c": ["é"]}}"#],
         Field::Protocol => ["http/json", "HTTP/JSON"],
         Field::Compression => ["gzip", "GZIP"],
-        Field::OtlpEnabled | Field::Git => ["false", "off"],
+        Field::OtlpEnabled | Field::Git | Field::CaptureContent => ["false", "off"],
         Field::Headers => ["x-a=1,x-b=2", r#"{"x-c": "3"}"#],
         Field::BatchSize | Field::MaxExportBatchSize | Field::MaxEvents => ["7", "9999"],
         Field::FlushInterval | Field::ExportTimeout | Field::FlushTimeout => ["0.25", "1min"],
@@ -101,6 +101,12 @@ fn samples(field: Field) -> [&'static str; 2] {
         Field::MaxAttributes => ["128", "2000"],
         Field::MaxAttributeLength | Field::MaxSpanSize => ["20MiB", "100KB"],
         Field::Filter => ["debug", "info,my_crate=trace"],
+        Field::SpanNameFilters => [
+            r#"{"include":[{"type":"prefix","value":"a."}]}"#,
+            r#"{"exclude":["a.b", "c"]}"#,
+        ],
+        Field::SampleRate => ["0.25", "0"],
+        Field::Redact => ["off", "ssn, account_number"],
         Field::DefaultEventType => ["model", "chain"],
         Field::AllowInsecure
         | Field::SessionAutoCreate
@@ -153,12 +159,20 @@ fn refused(field: Field) -> &'static [&'static str] {
         Field::MaxQueueBytes => &["1", "2GiB", "x"],
         Field::MaxAttributeLength | Field::MaxSpanSize => &["1023", "101MiB", "10M", "x"],
         Field::Filter => &["a=b=c", "my_crate=loud"],
+        Field::SpanNameFilters => &[
+            "a.",
+            r#"{"include":[{"type":"regex","value":"a."}]}"#,
+            r#"{"exclude":[""]}"#,
+        ],
+        Field::SampleRate => &["-0.1", "1.5", "half", "nan"],
+        Field::Redact => &["two words", "ssn,,pin", "a=b", "."],
         Field::DefaultEventType => &["session", "llm"],
         Field::OtlpEnabled
         | Field::AllowInsecure
         | Field::SessionAutoCreate
         | Field::SkipSessionStart
         | Field::Git
+        | Field::CaptureContent
         | Field::DisableBatch
         | Field::TestMode
         | Field::DisableTracing
@@ -218,6 +232,12 @@ fn set(builder: Builder, field: Field, value: Value) -> Builder {
         (Field::MaxEvents, Value::Number(n)) => builder.max_events(size(n)),
         (Field::MaxSpanSize, Value::Number(n)) => builder.max_span_size(size(n)),
         (Field::Filter, Value::Text(text)) => builder.filter(text),
+        (Field::SpanNameFilters, Value::NameFilters(filters)) => builder
+            .include_spans(filters.include)
+            .exclude_spans(filters.exclude),
+        (Field::SampleRate, Value::Rate(rate)) => builder.sample_rate(rate),
+        (Field::CaptureContent, Value::Flag(on)) => builder.capture_content(on),
+        (Field::Redact, Value::Redact(redact)) => builder.redact(redact),
         (Field::DefaultEventType, Value::Text(text)) => builder.default_event_type(text),
         (Field::TestMode, Value::Flag(on)) => builder.test_mode(on),
         (Field::DisableTracing, Value::Flag(on)) => builder.disable_tracing(on),
@@ -411,6 +431,20 @@ fn bad_values_in_code_name_the_setter() {
         (Field::MaxSpanSize, Builder::new().max_span_size(1)),
         (Field::Filter, Builder::new().filter("a=b=c")),
         (
+            Field::SpanNameFilters,
+            Builder::new().span_name_filters("a").include_spans(["b"]),
+        ),
+        (Field::SpanNameFilters, Builder::new().exclude_spans([""])),
+        (Field::SampleRate, Builder::new().sample_rate(f64::NAN)),
+        (
+            Field::Redact,
+            Builder::new().redact(Redact::none().key(" ")),
+        ),
+        (
+            Field::Redact,
+            Builder::new().redact(Redact::default().pattern("(")),
+        ),
+        (
             Field::DefaultEventType,
             Builder::new().default_event_type("llm"),
         ),
@@ -476,6 +510,38 @@ fn files_take_typed_values() {
     assert_eq!(config.source(), DEFAULT_SOURCE);
     let headers: Vec<_> = config.headers().collect();
     assert_eq!(headers, [("x-n", "3"), ("x-team", "search")]);
+}
+
+#[test]
+fn filters_and_rates_in_files() {
+    let config = from_file(
+        "sample_rate = 0.5\n[span_name_filters]\ninclude = [{ type = 'prefix', value = 'a.' }]\nexclude = ['a.b']\n",
+    )
+    .unwrap();
+    assert_eq!(config.sample_rate().to_string(), "0.5");
+    assert_eq!(config.included_spans().collect::<Vec<_>>(), ["a."]);
+    assert_eq!(config.excluded_spans().collect::<Vec<_>>(), ["a.b"]);
+    let whole = from_file("sample_rate = 1").unwrap();
+    assert_eq!(whole.sample_rate().to_string(), "1");
+    assert!(message(from_file("sample_rate = 2")).contains("a number from 0 to 1"));
+}
+
+#[test]
+fn functions_stay_and_are_not_written() {
+    let redact = Redact::default().key("ssn").pattern("x+").with(|_, _| None);
+    let config = Builder::new()
+        .redact(redact.clone())
+        .resolve(&Sources::default())
+        .unwrap();
+    assert_eq!(*config.redact(), redact);
+    assert_eq!(
+        config.redact().to_string(),
+        "default,ssn, 1 pattern, 1 function"
+    );
+    let later = config.reconfigured(|builder| builder.source("x")).unwrap();
+    assert_eq!(*later.redact(), redact);
+    let json = serde_json::to_value(&config).unwrap();
+    assert_eq!(json["redact"], "default,ssn");
 }
 
 #[test]

@@ -8,6 +8,8 @@ use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::key::{ApiKey, HIDDEN};
+use super::names::NameFilters;
+use super::redact::Redact;
 use super::{Compression, Protocol};
 
 /// The value of one setting.
@@ -22,6 +24,9 @@ pub(crate) enum Value {
     Headers(Vec<(String, String)>),
     Protocol(Protocol),
     Compression(Compression),
+    NameFilters(NameFilters),
+    Rate(f64),
+    Redact(Redact),
 }
 
 /// Secrets are hidden: keys, the values of headers, and a URL that may hold one and was not refused yet.
@@ -43,6 +48,9 @@ impl fmt::Display for Value {
             }
             Self::Protocol(protocol) => f.write_str(protocol.as_str()),
             Self::Compression(compression) => f.write_str(compression.as_str()),
+            Self::NameFilters(filters) => filters.fmt(f),
+            Self::Rate(rate) => rate.fmt(f),
+            Self::Redact(redact) => redact.fmt(f),
         }
     }
 }
@@ -88,6 +96,10 @@ pub(crate) enum Kind {
     Compression,
     /// A JSON object; kept as its text.
     Object,
+    NameFilters,
+    /// From 0 to 1.
+    Rate,
+    Redact,
 }
 
 /// Why a value was refused.
@@ -162,6 +174,13 @@ impl Kind {
             Self::Protocol => "`http/protobuf` or `http/json`".to_owned(),
             Self::Compression => "`none` or `gzip`".to_owned(),
             Self::Object => "a JSON object".to_owned(),
+            Self::NameFilters => {
+                r#"JSON such as `{"include":[{"type":"prefix","value":"a."}],"exclude":["a.b"]}`"#.to_owned()
+            }
+            Self::Rate => "a number from 0 to 1".to_owned(),
+            Self::Redact => {
+                "`default`, `off`, or keys separated by commas, alone or after one of them".to_owned()
+            }
         }
     }
 
@@ -197,6 +216,18 @@ impl Kind {
             (Self::Time { min, max }, Value::Time(time)) if !(min..=max).contains(time) => {
                 Err(Refused::because("it is out of range"))
             }
+            (Self::Rate, Value::Rate(rate)) if !(0.0..=1.0).contains(rate) => {
+                Err(Refused::because("it is out of range"))
+            }
+            (_, Value::NameFilters(filters)) if filters.is_empty() => Ok(None),
+            (_, Value::NameFilters(filters)) => match filters.check() {
+                Ok(()) => Ok(Some(value)),
+                Err(reason) => Err(Refused::because(reason)),
+            },
+            (_, Value::Redact(redact)) => match redact.check() {
+                Ok(()) => Ok(Some(value)),
+                Err(reason) => Err(Refused::because(reason)),
+            },
             _ => Ok(Some(value)),
         }
     }
@@ -265,6 +296,11 @@ impl Kind {
                     Err(_) => return Err(Refused::PLAIN),
                 }
             }
+            Self::NameFilters => {
+                Value::NameFilters(NameFilters::parse(text).map_err(Refused::because)?)
+            }
+            Self::Rate => Value::Rate(text.parse().map_err(|_| Refused::PLAIN)?),
+            Self::Redact => Value::Redact(Redact::parse(text).map_err(Refused::because)?),
         };
         Ok(Some(value))
     }

@@ -2,7 +2,9 @@
 //! workers or encodings.
 
 pub(crate) mod carried;
+pub(crate) mod content;
 pub(crate) mod directory;
+pub(crate) mod failure;
 pub(crate) mod fields;
 pub(crate) mod semconv;
 pub(crate) mod value;
@@ -90,7 +92,30 @@ pub(crate) struct SpanRecord {
     pub(crate) carried: Option<Arc<Carried>>,
     /// The `tracestate` of its trace, likewise.
     pub(crate) trace_state: Option<Arc<str>>,
+    pub(crate) fate: Fate,
     compact_at: usize,
+}
+
+/// Whether a record is sent when its span closes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fate {
+    #[default]
+    Sent,
+    /// Its trace was sampled out: it is sent only if it failed, or something below it did.
+    SampledOut {
+        /// The raw id of the recorded span above, zero: none.
+        above: u64,
+        /// Something below failed.
+        kept: bool,
+    },
+    /// Its name is filtered out: it only leads to the recorded span above. The ids of its head are those of that span,
+    /// with a span id of zero where there is none.
+    LeftOut {
+        /// As above.
+        above: u64,
+        /// What is made below takes this over.
+        sampled_out: bool,
+    },
 }
 
 /// Records are compacted when their fields have doubled past this.
@@ -104,6 +129,7 @@ impl SpanRecord {
             callsites: Vec::new(),
             carried: None,
             trace_state: None,
+            fate: Fate::Sent,
             compact_at: COMPACT_FROM,
         }
     }
@@ -114,6 +140,7 @@ impl SpanRecord {
         self.fields.clear();
         self.callsites.clear();
         self.let_go();
+        self.fate = Fate::Sent;
         self.compact_at = COMPACT_FROM;
     }
 
@@ -139,6 +166,18 @@ impl SpanRecord {
     pub(crate) fn let_go(&mut self) {
         self.carried = None;
         self.trace_state = None;
+    }
+
+    /// Something below failed: the record is sent, whatever sampling said.
+    pub(crate) fn keep(&mut self) {
+        if let Fate::SampledOut { kept, .. } = &mut self.fate {
+            *kept = true;
+        }
+    }
+
+    /// Whether its span is more than a step to the one above.
+    pub(crate) fn is_recorded(&self) -> bool {
+        !matches!(self.fate, Fate::LeftOut { .. })
     }
 
     /// Appends entries written elsewhere.

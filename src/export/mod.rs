@@ -124,6 +124,8 @@ struct Counters {
     sessions_failed: AtomicU64,
     updates_sent: AtomicU64,
     updates_lost: AtomicU64,
+    updates_sampled_out: AtomicU64,
+    redact_failed: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -307,7 +309,10 @@ impl Exporter {
 
     /// Sends an update of a session, after its announcement.
     pub(crate) fn update(&self, session: SessionId, entries: &[u8]) {
-        let body = otlp::buckets(entries);
+        let mut body = otlp::buckets(entries);
+        if !self.shared.config.load().capture_content {
+            otlp::redacted::remove_content(&mut body);
+        }
         if body.is_empty() {
             return;
         }
@@ -549,6 +554,11 @@ impl Exporter {
         }
     }
 
+    /// A closed span is kept back by sampling.
+    pub(crate) fn count_sampled_out(&self) {
+        self.shared.queue.count_sampled_out();
+    }
+
     pub(crate) fn count_cut(&self, count: u64) {
         self.shared.counters.cut.fetch_add(count, Ordering::Relaxed);
     }
@@ -571,6 +581,7 @@ impl Exporter {
         }
         Stats {
             submitted: counts.submitted,
+            sampled_out: counts.sampled_out,
             exported: read(&counters.exported),
             rejected: read(&counters.rejected),
             dropped: Dropped::from_counts(dropped),
@@ -584,6 +595,8 @@ impl Exporter {
             sessions_failed: read(&counters.sessions_failed),
             updates_sent: read(&counters.updates_sent),
             updates_lost: read(&counters.updates_lost),
+            updates_sampled_out: read(&counters.updates_sampled_out),
+            redact_failed: read(&counters.redact_failed),
             last_error: lock(&self.shared.health).last_error.clone(),
         }
     }

@@ -62,6 +62,7 @@ struct Buffers {
     chunk: Chunk,
     submitted: u64,
     refused: u64,
+    sampled_out: u64,
     /// Not yet added to what all threads share.
     unpublished: Usage,
     /// The worker has been woken for what is here.
@@ -123,6 +124,8 @@ pub(crate) struct Queue {
 pub(crate) struct Counts {
     pub(crate) submitted: u64,
     pub(crate) refused: u64,
+    /// Closed, and not handed over for the sake of sampling.
+    pub(crate) sampled_out: u64,
 }
 
 thread_local! {
@@ -157,21 +160,30 @@ impl Queue {
 
     /// Copies a closed span to the thread's shard.
     pub(crate) fn push(&self, record: &SpanRecord) -> Pushed {
-        let pushed = SHARDS.try_with(|shards| {
+        self.with_shard(|shard| self.push_to(shard, record))
+    }
+
+    /// Counts a closed span that sampling keeps back.
+    pub(crate) fn count_sampled_out(&self) {
+        self.with_shard(|shard| lock(&shard.buffers).sampled_out += 1);
+    }
+
+    fn with_shard<R>(&self, f: impl Fn(&Shard) -> R) -> R {
+        let result = SHARDS.try_with(|shards| {
             let mut shards = shards.try_borrow_mut().ok()?;
             if let Some((_, shard)) = shards.iter().find(|(id, _)| *id == self.id) {
-                return Some(self.push_to(shard, record));
+                return Some(f(shard));
             }
             shards.retain(|(_, shard)| !shard.dead.load(Ordering::Relaxed));
             let shard = Arc::new(Shard::default());
             lock(&self.shards).push(Arc::clone(&shard));
-            let pushed = self.push_to(&shard, record);
+            let result = f(&shard);
             shards.push((self.id, shard));
-            Some(pushed)
+            Some(result)
         });
-        match pushed {
-            Ok(Some(pushed)) => pushed,
-            Ok(None) | Err(_) => self.push_to(&self.fallback, record),
+        match result {
+            Ok(Some(result)) => result,
+            Ok(None) | Err(_) => f(&self.fallback),
         }
     }
 
@@ -305,6 +317,7 @@ impl Queue {
             }
             retired.submitted += buffers.submitted;
             retired.refused += buffers.refused;
+            retired.sampled_out += buffers.sampled_out;
             false
         });
     }
@@ -331,6 +344,7 @@ impl Queue {
             let buffers = lock(&shard.buffers);
             counts.submitted += buffers.submitted;
             counts.refused += buffers.refused;
+            counts.sampled_out += buffers.sampled_out;
         }
         counts
     }

@@ -97,7 +97,7 @@ impl fmt::Debug for Dropped {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Spans that closed, after filters.
+    /// Spans that closed, after filters and sampling.
     pub submitted: u64,
     /// Accepted by the endpoint.
     pub exported: u64,
@@ -107,6 +107,8 @@ pub struct Stats {
     pub dropped: Dropped,
     /// Waiting, or on their way.
     pub in_flight: u64,
+    /// Spans that closed without failing in traces that were sampled out.
+    pub sampled_out: u64,
     /// Spans that were never recorded because too many were open at once.
     pub not_recorded: u64,
     /// Fields, events or parts of values that were cut, refused, or panicked while they were formatted.
@@ -125,6 +127,10 @@ pub struct Stats {
     pub updates_sent: u64,
     /// Updates of sessions lost.
     pub updates_lost: u64,
+    /// Updates of sessions that were sampled out, and have no event that is sent all the same.
+    pub updates_sampled_out: u64,
+    /// Values that were lost because a function given to [`Redact::with`](crate::config::Redact::with) panicked.
+    pub redact_failed: u64,
     /// The last thing that went wrong.
     pub last_error: Option<String>,
 }

@@ -10,7 +10,6 @@ use reqwest::header::{
 };
 use serde_json::{Map, Value, json};
 
-use super::Update;
 use super::otlp::{Batch, Envelope};
 use super::transport::{Method, Request};
 use crate::clock;
@@ -106,12 +105,11 @@ pub(crate) fn session_start(
 }
 
 /// An event that is no span, or the change of one or of a session.
-pub(crate) fn update(config: &Config, update: &Update) -> Request {
-    if !update.creates {
-        let body = Value::Object(update.body.clone());
-        return api(config, Method::Put, "/events", &body);
+pub(crate) fn update(config: &Config, creates: bool, body: Map<String, Value>) -> Request {
+    if !creates {
+        return api(config, Method::Put, "/events", &Value::Object(body));
     }
-    let mut event = update.body.clone();
+    let mut event = body;
     let project = config.project.as_deref().unwrap_or_default();
     event.insert("project".to_owned(), project.into());
     event.insert("source".to_owned(), config.source.as_str().into());

@@ -98,8 +98,9 @@ pub(crate) fn targets(dispatch: &Dispatch, id: u64) -> Vec<Target> {
     reach(dispatch)
         .into_iter()
         .filter_map(|reached| {
-            let id = reached.nearest(dispatch, id, NO_BASES).0?;
-            Some(Target {
+            let near = reached.nearest(dispatch, id, NO_BASES).0?;
+            let id = reached.recorder.table.lineage(near)?.recorded;
+            (id != 0).then_some(Target {
                 recorder: reached.recorder,
                 id,
             })

@@ -13,8 +13,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::Shared;
 use super::visit::selected_name;
-use crate::config::Config;
+use crate::config::{Config, NameFilters};
 use crate::event::fields::Limits;
+use crate::sample::Threshold;
 use std::sync::Arc;
 
 /// The target of the crate's own diagnostics.
@@ -25,6 +26,12 @@ const OWN_TARGET: &str = "honeyhive";
 pub(crate) struct Capture {
     pub(crate) enabled: bool,
     pub(crate) limits: Limits,
+    /// Whether what people, models and tools said is recorded.
+    pub(crate) content: bool,
+    pub(crate) sampling: Threshold,
+    /// The id of the instance's own session was given, so that sampling goes by it.
+    pub(crate) session_given: bool,
+    pub(crate) names: Option<NameFilters>,
     /// The level, where the filter says nothing of targets.
     level: Option<LevelFilter>,
     targets: Targets,
@@ -43,6 +50,12 @@ impl Capture {
                 span: config.max_span_size,
                 events: u32::try_from(config.max_events).unwrap_or(u32::MAX),
             },
+            content: config.capture_content,
+            sampling: Threshold::of(config.sample_rate),
+            session_given: config.session_id.is_some(),
+            names: Some(&config.span_name_filters)
+                .filter(|names| !names.is_empty())
+                .cloned(),
             level,
             targets,
         }

@@ -10,6 +10,7 @@ mod state;
 pub(crate) mod visit;
 
 use std::any::TypeId;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -24,11 +25,11 @@ use tracing_subscriber::filter::Filtered;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::Config;
+use crate::config::{Config, NameFilters};
 use crate::context::{Bases, NO_BASES, Remote};
 use crate::event::carried::Carried;
 use crate::event::fields::Limits;
-use crate::event::{Head, SpanRecord};
+use crate::event::{Fate, Head, SpanRecord, failure};
 use crate::export::Exporter;
 use crate::id::{self, SessionId};
 use crate::sync::lock;
@@ -36,7 +37,7 @@ use crate::{clock, context};
 use gate::{Capture, Nothing, OwnFilter};
 use origin::{Met, Origin};
 use state::{Lineage, Table};
-use visit::{Selected, Visitor};
+use visit::{Given, Selected, Visitor};
 
 /// A `tracing-subscriber` layer that turns spans into HoneyHive events; made by [`HoneyHive::layer`].
 ///
@@ -144,7 +145,11 @@ impl Shared {
         for recorder in self.recorders() {
             recorder.table.close();
             let now = clock::ticks();
-            for mut record in recorder.table.sweep() {
+            let mut records = recorder.table.sweep();
+            records.retain(|record| record.is_recorded());
+            let discarded = discard_sampled_out(&mut records);
+            (0..discarded).for_each(|_| self.exporter.count_sampled_out());
+            for mut record in records {
                 record.head.unfinished = true;
                 record.head.end = now;
                 record.finish(|| self.capture.load().limits);
@@ -160,7 +165,7 @@ impl Recorder {
         attributes: &Attributes<'_>,
         id: &Id,
         cx: &Context<'_, S>,
-        limits: Limits,
+        capture: &Capture,
     ) where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
@@ -173,6 +178,11 @@ impl Recorder {
             Some((trace_id, span_id)) => (trace_id, span_id),
             None => (id::next_trace_id(start), 0),
         };
+        let limits = capture.limits;
+        let left_out = capture
+            .names
+            .as_ref()
+            .and_then(|names| left_out(names, attributes));
         let mut record = state::take(Head {
             meta: attributes.metadata(),
             trace_id,
@@ -192,18 +202,59 @@ impl Recorder {
             lost_events: 0,
         });
         record.carry(origin.carried, origin.trace_state);
+        if let Some(given) = left_out {
+            // Its place in the table leads from what is below to what is above.
+            record.head.span_id = parent_id;
+            record.head.session = given.session.unwrap_or(record.head.session);
+            record.fate = Fate::LeftOut {
+                above: origin.above,
+                sampled_out: self.samples_out(origin.sampled_out, &record.head, capture),
+            };
+            if let Err(record) = self.table.insert(id.into_u64(), record) {
+                state::give_back(record);
+            }
+            return;
+        }
         let mut visitor = Visitor::new(&mut record.fields, limits.attribute);
+        visitor.content = capture.content;
         attributes.record(&mut visitor);
         let (cut, session) = (visitor.cut, visitor.session);
         record.head.lost_fields = cut;
         if let Some(session) = session {
             record.head.session = session;
         }
+        if self.samples_out(origin.sampled_out, &record.head, capture) {
+            record.fate = Fate::SampledOut {
+                above: origin.above,
+                kept: false,
+            };
+        }
         record.settle(limits);
         if let Err(record) = self.table.insert(id.into_u64(), record) {
             self.shared.exporter.count_not_recorded();
             state::give_back(record);
         }
+    }
+
+    /// Whether a new span is not to be sent unless it fails: decided at the root of a trace, for all of it.
+    fn samples_out(&self, parent: Option<bool>, head: &Head, capture: &Capture) -> bool {
+        if let Some(sampled_out) = parent {
+            return sampled_out;
+        }
+        if capture.sampling.keeps_all() {
+            return false;
+        }
+        if head.session != self.shared.session || capture.session_given {
+            !capture.sampling.keeps_session(head.session)
+        } else {
+            !capture.sampling.keeps_trace(head.trace_id)
+        }
+    }
+
+    /// What holds for the fields of a span, and whether content is among them.
+    fn capture(&self) -> (Limits, bool) {
+        let capture = self.shared.capture.load();
+        (capture.limits, capture.content)
     }
 
     /// Where a new span belongs.
@@ -267,12 +318,13 @@ impl Recorder {
             return;
         }
         let id = id.into_u64();
-        if !self.table.contains(id) {
+        if !self.table.is_recorded(id) {
             return;
         }
-        let limits = self.shared.capture.load().limits;
+        let (limits, content) = self.capture();
         visit::with_scratch(|scratch| {
             let mut visitor = Visitor::new(scratch, limits.attribute);
+            visitor.content = content;
             values.record(&mut visitor);
             let cut = visitor.cut;
             self.append(id, scratch, cut);
@@ -291,12 +343,13 @@ impl Recorder {
             None if event.is_contextual() => cx.current_span().id().map(Id::into_u64),
             None => None,
         };
-        let Some(id) = span.filter(|id| self.table.contains(*id)) else {
+        let Some(id) = span.filter(|id| self.table.is_recorded(*id)) else {
             return;
         };
-        let limits = self.shared.capture.load().limits;
+        let (limits, content) = self.capture();
         visit::with_scratch(|scratch| {
             let mut selected = Selected::new(scratch, limits.attribute);
+            selected.content = content;
             event.record(&mut selected);
             let cut = selected.cut;
             if !scratch.is_empty() {
@@ -307,6 +360,7 @@ impl Recorder {
             let ticks = clock::ticks();
             visit::with_scratch(|scratch| {
                 let mut visitor = Visitor::new(scratch, limits.attribute);
+                visitor.content = content;
                 event.record(&mut visitor);
                 let cut = visitor.cut;
                 self.table.with(id, |record| {
@@ -330,9 +384,22 @@ impl Recorder {
         let Some(mut record) = self.table.remove(id.into_u64()) else {
             return;
         };
+        if !record.is_recorded() {
+            state::give_back(record);
+            return;
+        }
         record.head.panicked |= !record.head.born_unwinding && panicking();
         if record.head.end == 0 {
             record.head.end = clock::ticks();
+        }
+        if let Fate::SampledOut { above, kept } = record.fate {
+            if !kept && !failure::is_failed(&record) {
+                self.shared.exporter.count_sampled_out();
+                state::give_back(record);
+                return;
+            }
+            // The way up to the root arrives with it, span by span as they close.
+            self.table.with(above, SpanRecord::keep);
         }
         record.finish(|| self.shared.capture.load().limits);
         self.shared.exporter.submit(&record);
@@ -405,6 +472,46 @@ impl Recorder {
     }
 }
 
+/// What a new span says of itself, if its name is filtered out.
+#[cold]
+fn left_out(names: &NameFilters, attributes: &Attributes<'_>) -> Option<Given> {
+    let given = Given::of(attributes);
+    let meta = attributes.metadata();
+    let name = match given.name() {
+        Some(name) => name,
+        None if meta.name().is_empty() => meta.target(),
+        None => meta.name(),
+    };
+    (!names.keeps(name)).then_some(given)
+}
+
+/// Takes out what was sampled out, but for failed spans and what is above them; the answer is how many there were.
+#[expect(clippy::vec_box, reason = "they are boxed in the table")]
+fn discard_sampled_out(records: &mut Vec<Box<SpanRecord>>) -> usize {
+    let is_sampled_out = |record: &SpanRecord| matches!(record.fate, Fate::SampledOut { .. });
+    if !records.iter().any(|record| is_sampled_out(record)) {
+        return 0;
+    }
+    let parents: HashMap<u64, u64> = records
+        .iter()
+        .map(|record| (record.head.span_id, record.head.parent_id))
+        .collect();
+    let mut kept = HashSet::new();
+    for record in records.iter() {
+        let keep = match record.fate {
+            Fate::SampledOut { kept, .. } => kept || failure::is_failed(record),
+            Fate::Sent | Fate::LeftOut { .. } => false,
+        };
+        let mut next = keep.then_some(record.head.span_id);
+        while let Some(span) = next.filter(|span| kept.insert(*span)) {
+            next = parents.get(&span).copied();
+        }
+    }
+    let before = records.len();
+    records.retain(|record| !is_sampled_out(record) || kept.contains(&record.head.span_id));
+    before - records.len()
+}
+
 /// Something happened in the span just now.
 fn touch(record: &mut SpanRecord, cut: u32) {
     record.head.end = record.head.end.max(clock::ticks());
@@ -457,7 +564,7 @@ where
         let capture = self.recorder.shared.capture.load();
         if capture.wants(attributes.metadata()) {
             self.recorder
-                .on_new_span(attributes, id, &cx, capture.limits);
+                .on_new_span(attributes, id, &cx, &capture);
         }
         self.gate.on_new_span(attributes, id, cx);
     }

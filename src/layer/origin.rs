@@ -18,6 +18,10 @@ pub(crate) struct Origin {
     pub(crate) session: SessionId,
     pub(crate) carried: Option<Arc<Carried>>,
     pub(crate) trace_state: Option<Arc<str>>,
+    /// The raw id of the nearest recorded span above, in this process; zero: none.
+    pub(crate) above: u64,
+    /// What sampling decided for the parent in this process; nothing for the first span of a trace here.
+    pub(crate) sampled_out: Option<bool>,
 }
 
 /// Which bases lie between a span and its nearest recorded ancestor: no recorded span was entered since these scopes.
@@ -56,6 +60,8 @@ impl Origin {
         if let Some((parent, _)) = applied.remote.filter(|_| alone || remote) {
             origin.parent = Some((parent.trace_id, parent.span_id));
             origin.remote = true;
+            origin.above = 0;
+            origin.sampled_out = None;
             origin.trace_state.clone_from(&parent.trace_state);
         }
         origin
@@ -70,6 +76,8 @@ impl Origin {
                 session: found.session,
                 carried: found.carried,
                 trace_state: found.trace_state,
+                above: found.recorded,
+                sampled_out: Some(found.sampled_out),
             },
             None => Self {
                 parent: None,
@@ -77,6 +85,8 @@ impl Origin {
                 session: own,
                 carried: None,
                 trace_state: None,
+                above: 0,
+                sampled_out: None,
             },
         }
     }
@@ -87,6 +97,8 @@ impl Origin {
             parent: None,
             remote: false,
             trace_state: None,
+            above: 0,
+            sampled_out: None,
             ..self
         }
     }

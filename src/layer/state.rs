@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::event::carried::Carried;
-use crate::event::{Head, SpanRecord};
+use crate::event::{Fate, Head, SpanRecord};
 use crate::id::SessionId;
 use crate::sync::lock;
 
@@ -48,16 +48,26 @@ pub(crate) struct Lineage {
     pub(crate) session: SessionId,
     pub(crate) carried: Option<Arc<Carried>>,
     pub(crate) trace_state: Option<Arc<str>>,
+    /// The raw id of the span, or of the recorded one above it if it is left out itself; zero: there is none.
+    pub(crate) recorded: u64,
+    pub(crate) sampled_out: bool,
 }
 
 impl Lineage {
-    fn of(record: &SpanRecord) -> Self {
+    fn of(id: u64, record: &SpanRecord) -> Self {
+        let (recorded, sampled_out) = match record.fate {
+            Fate::Sent => (id, false),
+            Fate::SampledOut { .. } => (id, true),
+            Fate::LeftOut { above, sampled_out } => (above, sampled_out),
+        };
         Self {
             trace_id: record.head.trace_id,
             span_id: record.head.span_id,
             session: record.head.session,
             carried: record.carried.clone(),
             trace_state: record.trace_state.clone(),
+            recorded,
+            sampled_out,
         }
     }
 }
@@ -116,15 +126,20 @@ impl Table {
     }
 
     pub(crate) fn lineage(&self, id: u64) -> Option<Lineage> {
-        self.with(id, |record| Lineage::of(record))
+        self.with(id, |record| Lineage::of(id, record))
     }
 
     /// [`lineage`](Self::lineage) for a child that is made now.
     pub(crate) fn beget(&self, id: u64) -> Option<Lineage> {
         self.with(id, |record| {
             record.head.has_children = true;
-            Lineage::of(record)
+            Lineage::of(id, record)
         })
+    }
+
+    /// Whether a span is open and recorded.
+    pub(crate) fn is_recorded(&self, id: u64) -> bool {
+        self.with(id, |record| record.is_recorded()) == Some(true)
     }
 
     pub(crate) fn contains(&self, id: u64) -> bool {

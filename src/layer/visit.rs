@@ -6,7 +6,9 @@ use std::error::Error;
 use std::fmt;
 
 use tracing::field::{Field, Visit};
+use tracing::span::Attributes;
 
+use crate::event::content::{self, NOT_CAPTURED};
 use crate::event::fields::{self, Formatted, Key, Value};
 use crate::id::SessionId;
 
@@ -68,6 +70,8 @@ pub(crate) struct Visitor<'a> {
     pub(crate) cut: u32,
     /// The session that a field asks for.
     pub(crate) session: Option<SessionId>,
+    /// Whether content is recorded; known content is not even formatted otherwise.
+    pub(crate) content: bool,
 }
 
 impl<'a> Visitor<'a> {
@@ -77,10 +81,16 @@ impl<'a> Visitor<'a> {
             limit,
             cut: 0,
             session: None,
+            content: true,
         }
     }
 
     fn put(&mut self, field: &Field, value: Value<'_>) {
+        let value = if self.omits(field) {
+            Value::Str(NOT_CAPTURED)
+        } else {
+            value
+        };
         if fields::put(self.bytes, key(field), value, self.limit) {
             self.cut += 1;
         }
@@ -90,6 +100,10 @@ impl<'a> Visitor<'a> {
         if formatted != Formatted::Whole {
             self.cut += 1;
         }
+    }
+
+    fn omits(&self, field: &Field) -> bool {
+        !self.content && content::is_content(field.name())
     }
 }
 
@@ -148,6 +162,10 @@ impl Visit for Visitor<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if self.omits(field) {
+            self.put(field, Value::Str(NOT_CAPTURED));
+            return;
+        }
         let _formatting = Formatting::enter();
         let start = self.bytes.len();
         let formatted = fields::put_formatted(self.bytes, key(field), value, self.limit);
@@ -183,12 +201,67 @@ fn type_of_error(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// What a span that may be left out says of itself when it is made.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    event_name: Option<String>,
+    otel_name: Option<String>,
+    /// The session that a field asks for.
+    pub(crate) session: Option<SessionId>,
+}
+
+impl Given {
+    pub(crate) fn of(attributes: &Attributes<'_>) -> Self {
+        let mut given = Self::default();
+        attributes.record(&mut given);
+        given
+    }
+
+    /// The name of the event, as far as it is known by now.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.event_name.as_deref().or(self.otel_name.as_deref())
+    }
+
+    fn take(&mut self, field: &Field, text: &str) {
+        let some = || Some(text.to_owned()).filter(|text| !text.trim().is_empty());
+        match field.name() {
+            "honeyhive.event_name" | "honeyhive_event_name" => self.event_name = some(),
+            "otel.name" => self.otel_name = some(),
+            _ if is_session(field) => self.session = SessionId::parse(text).ok(),
+            _ => {}
+        }
+    }
+}
+
+impl Visit for Given {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.take(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let names = ["honeyhive.event_name", "honeyhive_event_name", "otel.name"];
+        if !names.contains(&field.name()) && !is_session(field) {
+            return;
+        }
+        let _formatting = Formatting::enter();
+        let mut bytes = Vec::new();
+        let _ = fields::put_formatted(&mut bytes, Key::Field(0), value, 1024);
+        if let Some(fields::Entry::Field(_, Value::Debug(text))) =
+            fields::Reader::new(&bytes).next()
+        {
+            self.take(field, text.trim_matches('"'));
+        }
+    }
+}
+
 /// Takes from an event that is no error what is meant for its span: `return`, and the fields of known conventions.
 #[derive(Debug)]
 pub(crate) struct Selected<'a> {
     bytes: &'a mut Vec<u8>,
     limit: usize,
     pub(crate) cut: u32,
+    /// As in [`Visitor`].
+    pub(crate) content: bool,
 }
 
 impl<'a> Selected<'a> {
@@ -197,11 +270,13 @@ impl<'a> Selected<'a> {
             bytes,
             limit,
             cut: 0,
+            content: true,
         }
     }
 
     fn put(&mut self, field: &Field, value: Value<'_>) {
         if let Some(name) = selected_name(field.name())
+            && (self.content || !content::is_content(name))
             && fields::put(self.bytes, Key::Name(name), value, self.limit)
         {
             self.cut += 1;
@@ -256,6 +331,9 @@ impl Visit for Selected<'_> {
         let Some(name) = selected_name(field.name()) else {
             return;
         };
+        if !self.content && content::is_content(name) {
+            return;
+        }
         let _formatting = Formatting::enter();
         let formatted = fields::put_formatted(self.bytes, Key::Name(name), value, self.limit);
         if formatted != Formatted::Whole {

@@ -7,6 +7,7 @@ mod json;
 pub(crate) mod proto;
 mod protobuf;
 mod session;
+pub(crate) mod redacted;
 mod span;
 
 use bytes::Bytes;
@@ -149,7 +150,8 @@ impl BatchBuilder {
         anchor: Anchor,
         settings: &Settings,
     ) -> u32 {
-        let span = span::assemble(head, fields, callsites, anchor, settings);
+        let mut span = span::assemble(head, fields, callsites, anchor, settings);
+        redacted::apply(&mut span, settings);
         match self.protocol {
             Protocol::HttpProtobuf => protobuf::put_span(&mut self.out, &span),
             Protocol::HttpJson => {

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tracing::Metadata;
 use uuid::Uuid;
@@ -15,6 +16,7 @@ use crate::event::fields::{self, Entry, EventEntry, Key, Reader, Value};
 use crate::event::semconv::{self, Identity, identity, name};
 use crate::event::{EventType, Head};
 use crate::id::{EventId, SessionId};
+use crate::redact::Redactor;
 
 /// What the same configuration snapshot says to every span of a batch.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) evaluation: Vec<(&'static str, String)>,
     /// Whether the platform makes sessions from their events.
     pub(crate) auto_create: Option<AutoCreate>,
+    pub(crate) capture_content: bool,
+    pub(crate) redactor: Arc<Redactor>,
 }
 
 /// A span as the encoders take it.

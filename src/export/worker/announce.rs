@@ -9,7 +9,7 @@ use std::task::Poll;
 use super::{Done, Parcel, Worker};
 use crate::config::Config;
 use crate::event::directory::{self, SessionStart};
-use crate::export::otlp::AutoCreate;
+use crate::export::otlp::{AutoCreate, redacted};
 use crate::export::requests;
 use crate::export::transport::{self, Failure, Reply, Request, Transport};
 use crate::id::SessionId;
@@ -110,6 +110,8 @@ impl Worker {
             let entry = start.metadata.entry(name);
             entry.or_insert_with(|| id.into());
         }
+        let start = redacted::start(&start, config, &self.redactor);
+        self.count_redact_failures();
         requests::session_start(config, session, &start, &self.default_name)
     }
 

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::otlp::{Attribute, Batch, Envelope, Scalar};
+use super::otlp::{Attribute, Batch, Envelope, Scalar, redacted};
 use super::pending::Pending;
 use super::queue::Chunk;
 use super::report::{DropReason, FlushReport};
@@ -33,6 +33,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::id::SessionId;
 use crate::log::quiet;
+use crate::redact::Redactor;
 use crate::resource;
 use crate::sync::lock;
 use pace::Pace;
@@ -154,6 +155,7 @@ struct Worker {
     config: Arc<Config>,
     transport: Option<Arc<dyn Transport>>,
     envelope: Arc<Envelope>,
+    redactor: Arc<Redactor>,
     default_name: String,
 
     chunks: VecDeque<Chunk>,
@@ -219,12 +221,14 @@ impl Worker {
                 config.protocol.as_str()
             )
         });
+        let redactor = Arc::new(redacted::redactor(&config));
         let next_tick = Instant::now() + config.flush_interval;
         Self {
             shared,
             config,
             transport: None,
             envelope,
+            redactor,
             default_name,
             chunks: VecDeque::new(),
             cursor: (0, 0, 0),
@@ -355,6 +359,9 @@ impl Worker {
         self.hurry();
         self.envelope = Arc::new(self.envelope.with_protocol(config.protocol));
         self.next_tick = self.next_tick.min(Instant::now() + config.flush_interval);
+        if self.config.redact != config.redact {
+            self.redactor = Arc::new(redacted::redactor(&config));
+        }
         if !requests::same_destination(&self.config, &config) {
             // Whoever listens there knows of no session yet, and asked for nothing.
             self.announced.clear();

@@ -163,6 +163,14 @@ impl Worker {
         ));
     }
 
+    pub(super) fn skip_update(&mut self, letter: &Letter) {
+        self.letter_done(letter);
+        self.shared
+            .counters
+            .updates_sampled_out
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Tries again later, until it is too late.
     pub(super) fn put_back(&mut self, shipment: Shipment, hint: Option<Duration>, problem: &str) {
         let remaining = retry::GIVE_UP_AFTER.saturating_sub(shipment.since.elapsed());

@@ -8,10 +8,11 @@ use super::announce::announce;
 use super::{Done, Parcel, Shipment, Worker};
 use crate::clock::Anchor;
 use crate::config::Config;
-use crate::export::otlp::Settings;
+use crate::export::otlp::{Settings, redacted};
 use crate::export::requests;
 use crate::export::transport::{self, Failure, Http, Nowhere, Transport};
 use crate::id::SessionId;
+use crate::sample::Threshold;
 
 /// A batch is closed when its spans have grown to this.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -65,6 +66,8 @@ impl Worker {
                 .map(|(name, id)| (name, id.to_owned()))
                 .collect(),
             auto_create: self.auto_create(config),
+            capture_content: config.capture_content,
+            redactor: Arc::clone(&self.redactor),
         };
         let anchor = Anchor::now();
         let mut batch = self.envelope.batch();
@@ -110,6 +113,7 @@ impl Worker {
             return None;
         }
         self.shared.counters.cut.fetch_add(cut, Ordering::Relaxed);
+        self.count_redact_failures();
         self.open.insert(first);
         let batch = self.envelope.finish(batch);
         let envelope = Arc::clone(&self.envelope);
@@ -148,6 +152,13 @@ impl Worker {
             self.dispatch(config, parcel);
             return;
         }
+        if let Parcel::Letter(letter) = &parcel
+            && let Some(session) = letter.update.session
+            && self.is_sampled_out(config, session)
+        {
+            self.skip_update(letter);
+            return;
+        }
         let transport = match self.transport(config) {
             Ok(transport) => transport,
             Err(failure) => {
@@ -164,6 +175,22 @@ impl Worker {
             .spawn(announce(transport, Arc::clone(config), calls));
     }
 
+    /// Whether nothing is known to be sent of a session, since its id is sampled out.
+    fn is_sampled_out(&self, config: &Config, session: SessionId) -> bool {
+        let threshold = Threshold::of(config.sample_rate);
+        let given = session != self.shared.session || config.session_id.is_some();
+        given && !threshold.keeps_session(session)
+    }
+
+    pub(super) fn count_redact_failures(&self) {
+        let failures = self.redactor.take_failures();
+        if failures > 0 {
+            let counter = &self.shared.counters.redact_failed;
+            counter.fetch_add(failures, Ordering::Relaxed);
+            self.complain("a redaction function panicked: the value it was called for is not sent");
+        }
+    }
+
     pub(super) fn dispatch(&mut self, config: &Arc<Config>, parcel: Parcel) {
         match parcel {
             Parcel::Shipment(shipment) => self.ship(config, shipment),
@@ -172,7 +199,9 @@ impl Worker {
                     Ok(transport) => transport,
                     Err(failure) => return self.fail_unsent(Parcel::Letter(letter), &failure),
                 };
-                let request = requests::update(config, &letter.update);
+                let body = redacted::body(&letter.update.body, config, &self.redactor);
+                self.count_redact_failures();
+                let request = requests::update(config, letter.update.creates, body);
                 let config = Arc::clone(config);
                 self.letter_away = true;
                 self.tasks.spawn(async move {
