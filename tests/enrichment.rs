@@ -152,7 +152,7 @@ fn the_last_write_wins_whatever_it_is() {
         enrich(|e| {
             e.event_type(EventType::Model)
                 .event_name("first")
-                .event_name("second")
+                .event_name("span")
         });
     });
     assert_are(

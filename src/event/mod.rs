@@ -1,6 +1,7 @@
 //! The one internal model: what a span is between the thread that closed it and the wire. Knows nothing of layers,
 //! workers or encodings.
 
+pub(crate) mod compact;
 pub(crate) mod directory;
 pub(crate) mod fields;
 pub(crate) mod semconv;
@@ -8,10 +9,10 @@ pub(crate) mod value;
 
 use std::fmt;
 
-use tracing::Metadata;
+use tracing::{Level, Metadata};
 
 use crate::id::SessionId;
-use fields::Limits;
+use fields::{Limits, LinkEntry};
 
 /// What an event is on the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +38,13 @@ impl EventType {
             Self::Chain => "chain",
             Self::Session => "session",
         }
+    }
+}
+
+/// Its name on the wire.
+impl From<EventType> for String {
+    fn from(event_type: EventType) -> Self {
+        event_type.as_str().to_owned()
     }
 }
 
@@ -69,6 +77,8 @@ pub(crate) struct Head {
     pub(crate) lost_fields: u32,
     pub(crate) events: u32,
     pub(crate) lost_events: u32,
+    pub(crate) links: u32,
+    pub(crate) lost_links: u32,
 }
 
 /// An open span.
@@ -122,7 +132,9 @@ impl SpanRecord {
         entries: &[u8],
         limits: Limits,
     ) {
-        if self.head.events >= limits.events {
+        // One error more than there is room for: that the span failed must not be what is lost.
+        let spare = u32::from(*callsite.level() == Level::ERROR);
+        if self.head.events >= limits.events.saturating_add(spare) {
             self.head.lost_events = self.head.lost_events.saturating_add(1);
             return;
         }
@@ -141,6 +153,17 @@ impl SpanRecord {
         let start = fields::begin_event(&mut self.fields, index, ticks);
         self.fields.extend_from_slice(entries);
         fields::end_event(&mut self.fields, start);
+        self.settle(limits);
+    }
+
+    /// Appends a link, or counts it when the span has its fill.
+    pub(crate) fn append_link(&mut self, link: LinkEntry, limits: Limits) {
+        if self.head.links >= limits.links {
+            self.head.lost_links = self.head.lost_links.saturating_add(1);
+            return;
+        }
+        self.head.links += 1;
+        fields::put_link(&mut self.fields, link);
         self.settle(limits);
     }
 
@@ -166,8 +189,14 @@ impl SpanRecord {
     }
 
     fn compact(&mut self, limits: Limits) {
-        let lost = fields::compact(&mut self.fields, self.head.meta, limits.span);
+        let lost = compact::compact(
+            &mut self.fields,
+            self.head.meta,
+            &self.callsites,
+            limits.span,
+        );
         self.head.lost_fields = self.head.lost_fields.saturating_add(lost.fields);
         self.head.lost_events = self.head.lost_events.saturating_add(lost.events);
+        self.head.lost_links = self.head.lost_links.saturating_add(lost.links);
     }
 }

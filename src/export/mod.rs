@@ -216,7 +216,9 @@ impl Exporter {
             ENDED => return,
             _ => {}
         }
-        let lost = u64::from(record.head.lost_fields) + u64::from(record.head.lost_events);
+        let lost = u64::from(record.head.lost_fields)
+            + u64::from(record.head.lost_events)
+            + u64::from(record.head.lost_links);
         if lost > 0 {
             shared.counters.cut.fetch_add(lost, Ordering::Relaxed);
         }

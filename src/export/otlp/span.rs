@@ -4,14 +4,15 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use tracing::Metadata;
-use uuid::Uuid;
-
+use super::attributes::{Attribute, Attributes, Scalar, scalar, text, truthy};
+use super::{Notes, convention};
 use crate::clock::Anchor;
-use crate::event::fields::{self, Entry, EventEntry, Key, Reader, Value};
+use crate::config::{EventTypes, Rule};
+use crate::event::fields::{self, Entry, EventEntry, Key, LinkEntry, Reader, Value};
 use crate::event::semconv::{self, name};
 use crate::event::{EventType, Head};
-use crate::id::{EventId, SessionId};
+use crate::id::EventId;
+use tracing::{Level, Metadata};
 
 /// What the same configuration snapshot says to every span of a batch.
 #[derive(Clone, Debug)]
@@ -20,6 +21,9 @@ pub(crate) struct Settings {
     pub(crate) source: String,
     pub(crate) default_event_type: String,
     pub(crate) max_attributes: usize,
+    pub(crate) max_events: usize,
+    pub(crate) event_type_from_name: bool,
+    pub(crate) event_types: EventTypes,
 }
 
 /// A span as the encoders take it.
@@ -36,7 +40,10 @@ pub(crate) struct Span<'a> {
     pub(crate) dropped_attributes: u32,
     pub(crate) events: Vec<Event<'a>>,
     pub(crate) dropped_events: u32,
+    pub(crate) links: Vec<LinkEntry>,
+    pub(crate) dropped_links: u32,
     pub(crate) status: Status<'a>,
+    pub(crate) notes: Notes,
 }
 
 /// The values of OTLP's `SpanKind`.
@@ -61,45 +68,13 @@ pub(crate) struct Event<'a> {
     pub(crate) name: Cow<'a, str>,
     pub(crate) time: u64,
     pub(crate) attributes: Vec<Attribute<'a>>,
+    pub(crate) dropped_attributes: u32,
 }
 
-/// A key and a value.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Attribute<'a> {
-    /// Stands before the name, with a dot between, unless it is empty.
-    pub(crate) prefix: &'static str,
-    pub(crate) name: Cow<'a, str>,
-    pub(crate) value: Scalar<'a>,
-}
-
-/// The values that go over the wire.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Scalar<'a> {
-    Bool(bool),
-    Int(i64),
-    /// Always finite.
-    Double(f64),
-    Text(Cow<'a, str>),
-    Uuid(Uuid),
-}
-
-impl<'a> Attribute<'a> {
-    fn new(prefix: &'static str, name: impl Into<Cow<'a, str>>, value: Scalar<'a>) -> Self {
-        Self {
-            prefix,
-            name: name.into(),
-            value,
-        }
-    }
-
-    fn text(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
-        Self::new("", name, Scalar::Text(value.into()))
-    }
-
-    fn is(&self, prefix: &str, name: &str) -> bool {
-        self.name == name && self.prefix == prefix
-    }
-}
+/// The name of the events that errors become.
+const EXCEPTION: &str = "exception";
+/// Attributes of one event.
+const MAX_EVENT_ATTRIBUTES: usize = 128;
 
 /// Reads a record.
 pub(crate) fn assemble<'a>(
@@ -130,6 +105,7 @@ pub(crate) fn assemble<'a>(
                     reading.event(meta, event, anchor);
                 }
             }
+            Entry::Link(link) => reading.links.push(link),
         }
     }
     reading.finish(head, anchor, settings)
@@ -184,14 +160,21 @@ impl<'a> LastWrites<'a> {
 struct Reading<'a> {
     attributes: Attributes<'a>,
     events: Vec<Event<'a>>,
+    links: Vec<LinkEntry>,
     name: Option<Cow<'a, str>>,
     otel_name: Option<Cow<'a, str>>,
     kind: Kind,
     event_type: Option<Cow<'a, str>>,
     project: Option<Cow<'a, str>>,
     source: Option<Cow<'a, str>>,
+    event_id: Option<Cow<'a, str>>,
+    duration: Option<Scalar<'a>>,
     /// Some attribute of a convention was seen, so the rules for the event type are worth asking.
     conventions: bool,
+    /// Some attribute was seen that may have to be translated.
+    foreign: bool,
+    /// What did not fit in here.
+    lost: u32,
     otel_status: Option<bool>,
     failure: Failure<'a>,
 }
@@ -212,13 +195,18 @@ impl<'a> Reading<'a> {
         Self {
             attributes: Attributes::new(max_attributes),
             events: Vec::new(),
+            links: Vec::new(),
             name: None,
             otel_name: None,
             kind: Kind::Internal,
             event_type: None,
             project: None,
             source: None,
+            event_id: None,
+            duration: None,
             conventions: false,
+            foreign: false,
+            lost: 0,
             otel_status: None,
             failure: Failure::default(),
         }
@@ -249,6 +237,7 @@ impl<'a> Reading<'a> {
             }
             _ if semconv::is_convention(key) => {
                 self.conventions = true;
+                self.foreign |= convention::concerns(key);
                 self.attributes.put("", key, value);
             }
             _ => self.attributes.put(name::INPUTS, key, value),
@@ -264,6 +253,8 @@ impl<'a> Reading<'a> {
             "error_type" => self.failure.kind = truthy(text(value)),
             "project" => self.project = truthy(text(value)),
             "source" => self.source = truthy(text(value)),
+            "event_id" => self.event_id = truthy(text(value)),
+            "duration_ms" => self.duration = Some(scalar(value)),
             // Decided when the span was made, for it and for what is below it.
             "session_id" => {}
             _ => {
@@ -314,16 +305,33 @@ impl<'a> Reading<'a> {
     }
 
     fn event(&mut self, meta: &'static Metadata<'static>, event: EventEntry<'a>, anchor: Anchor) {
+        let time = anchor.unix_nanos(event.ticks);
+        if *meta.level() == Level::ERROR {
+            self.error_event(meta, event, time);
+            return;
+        }
+        let mut attributes = Vec::new();
+        let mut message = None;
+        for (key, value) in named(meta, event) {
+            match key {
+                "message" => message = truthy(text(value)),
+                _ => attributes.push(Attribute::new("", key, scalar(value))),
+            }
+        }
+        attributes.push(Attribute::text("level", meta.level().as_str()));
+        attributes.push(Attribute::text("target", meta.target()));
+        self.push_event(Event {
+            name: message.unwrap_or(Cow::Borrowed(meta.name())),
+            time,
+            attributes,
+            dropped_attributes: 0,
+        });
+    }
+
+    fn error_event(&mut self, meta: &'static Metadata<'static>, event: EventEntry<'a>, time: u64) {
         let mut attributes = Vec::new();
         let (mut error, mut message, mut kind) = (None, None, None);
-        for entry in event.fields {
-            let Entry::Field(key, value) = entry else {
-                continue;
-            };
-            let key = match key {
-                Key::Field(index) => fields::field_name(meta, index),
-                Key::Name(name) => name,
-            };
+        for (key, value) in named(meta, event) {
             match key {
                 "message" => message = truthy(text(value)),
                 "error" | "err" | "exception" | "error.message" | "exception.message" => {
@@ -345,26 +353,54 @@ impl<'a> Reading<'a> {
             }
             (one, other) => one.or(other),
         };
-        if let Some(text) = &described {
-            attributes.push(Attribute::text("exception.message", text.clone()));
-        }
+        // What the platform reads stands first, and is not what a limit takes.
         if let Some(kind) = &kind {
-            attributes.push(Attribute::text("exception.type", kind.clone()));
+            attributes.insert(0, Attribute::text("exception.type", kind.clone()));
+        }
+        if let Some(text) = &described {
+            attributes.insert(0, Attribute::text("exception.message", text.clone()));
         }
         self.failure.event = described.or_else(|| Some(Cow::Borrowed(meta.name())));
         self.failure.event_kind = kind;
-        self.events.push(Event {
-            name: Cow::Borrowed("exception"),
-            time: anchor.unix_nanos(event.ticks),
+        self.push_event(Event {
+            name: Cow::Borrowed(EXCEPTION),
+            time,
             attributes,
+            dropped_attributes: 0,
         });
+    }
+
+    fn push_event(&mut self, mut event: Event<'a>) {
+        let over = event.attributes.len().saturating_sub(MAX_EVENT_ATTRIBUTES);
+        event.attributes.truncate(MAX_EVENT_ATTRIBUTES);
+        event.dropped_attributes = u32::try_from(over).unwrap_or(u32::MAX);
+        self.lost = self.lost.saturating_add(event.dropped_attributes);
+        self.events.push(event);
+    }
+
+    /// Makes room for an error that came after the last event there was room for.
+    fn trim_events(&mut self, max: usize) -> u32 {
+        let mut dropped = 0;
+        while self.events.len() > max {
+            let oldest = self.events.iter().position(|event| event.name != EXCEPTION);
+            self.events.remove(oldest.unwrap_or(0));
+            dropped += 1;
+        }
+        self.lost = self.lost.saturating_add(dropped);
+        dropped
     }
 
     fn finish(mut self, head: &Head, anchor: Anchor, settings: &'a Settings) -> Span<'a> {
         let start = anchor.unix_nanos(head.start);
         let end = anchor.unix_nanos(head.end.max(head.start));
-        let event_type = self.event_type(settings);
+        let dropped_events = self.trim_events(settings.max_events);
+        let (event_type, span_kind, known) = self.event_type(head.meta, settings);
+        self.translate(head.meta, &event_type);
         let error = self.error(head);
+        let incomplete = event_type == EventType::Model.as_str()
+            && error.is_none()
+            && !head.unfinished
+            && !self.attributes.iter().any(convention::is_answer);
         let explicit_name = self.name.take().or_else(|| self.otel_name.take());
         let span_name = match &explicit_name {
             Some(name) => name.clone(),
@@ -373,14 +409,14 @@ impl<'a> Reading<'a> {
         };
 
         // What makes the event findable does not count against the limit, and stands first.
-        let mut attributes = Vec::with_capacity(self.attributes.list.len() + 12);
-        let session = Scalar::Uuid(session_uuid(head.session));
+        let mut attributes = Vec::with_capacity(self.attributes.iter().len() + 12);
+        let session = Scalar::Uuid(head.session.uuid());
         let project = self
             .project
             .or(settings.project.as_deref().map(Cow::Borrowed));
         let source = self.source.unwrap_or(Cow::Borrowed(&settings.source));
         attributes.push(Attribute::new("", name::SESSION_ID, session));
-        let session = Scalar::Uuid(session_uuid(head.session));
+        let session = Scalar::Uuid(head.session.uuid());
         attributes.push(Attribute::new("", name::ASSOCIATED_SESSION_ID, session));
         if let Some(project) = project {
             attributes.push(Attribute::text(name::PROJECT, project.clone()));
@@ -388,13 +424,17 @@ impl<'a> Reading<'a> {
         }
         attributes.push(Attribute::text(name::SOURCE, source.clone()));
         attributes.push(Attribute::text(name::ASSOCIATED_SOURCE, source));
-        attributes.push(Attribute::text(name::EVENT_TYPE, event_type.0));
+        let unknown_type = (!known).then(|| fields::cut(&event_type, 64).to_owned());
+        attributes.push(Attribute::text(name::EVENT_TYPE, event_type));
         if let Some(name) = explicit_name {
             attributes.push(Attribute::text(name::EVENT_NAME, name));
         }
-        if head.wants_event_id {
-            let id = EventId::of_span(head.trace_id, head.span_id);
-            attributes.push(Attribute::text(name::EVENT_ID, id.to_string()));
+        let event_id = self.event_id.take().or_else(|| {
+            let id = || EventId::of_span(head.trace_id, head.span_id).to_string();
+            head.wants_event_id.then(|| Cow::Owned(id()))
+        });
+        if let Some(id) = event_id {
+            attributes.push(Attribute::text(name::EVENT_ID, id));
         }
         let status = match error {
             Some(error) => {
@@ -414,23 +454,22 @@ impl<'a> Reading<'a> {
             None if self.otel_status == Some(true) => Status::Ok,
             None => Status::Unset,
         };
-        let duration = Scalar::Double((end - start) as f64 / 1e6);
+        let duration = self
+            .duration
+            .unwrap_or(Scalar::Double((end - start) as f64 / 1e6));
         attributes.push(Attribute::new("", name::DURATION_MS, duration));
-        if let Some(kind) = event_type.1 {
-            attributes.push(Attribute::new(
-                name::METADATA,
-                "span_kind",
-                Scalar::Text(kind),
-            ));
+        let remarks = [
+            span_kind.map(|kind| ("span_kind", Scalar::Text(kind))),
+            head.unfinished
+                .then_some(("unfinished", Scalar::Bool(true))),
+            incomplete.then_some(("incomplete", Scalar::Bool(true))),
+        ];
+        for (name, value) in remarks.into_iter().flatten() {
+            if self.attributes.get(name::METADATA, name).is_none() {
+                attributes.push(Attribute::new(name::METADATA, name, value));
+            }
         }
-        if head.unfinished {
-            attributes.push(Attribute::new(
-                name::METADATA,
-                "unfinished",
-                Scalar::Bool(true),
-            ));
-        }
-        attributes.append(&mut self.attributes.list);
+        attributes.append(&mut self.attributes.take());
 
         Span {
             trace_id: head.trace_id,
@@ -443,27 +482,29 @@ impl<'a> Reading<'a> {
             attributes,
             dropped_attributes: self.attributes.dropped.saturating_add(head.lost_fields),
             events: self.events,
-            dropped_events: head.lost_events,
+            dropped_events: head.lost_events.saturating_add(dropped_events),
+            links: self.links,
+            dropped_links: head.lost_links,
             status,
+            notes: Notes {
+                lost: self.lost.saturating_add(self.attributes.dropped),
+                unknown_type,
+            },
         }
     }
 
-    /// The type on the wire, and the original where the platform has no such type.
-    fn event_type(&mut self, settings: &'a Settings) -> (Cow<'a, str>, Option<Cow<'a, str>>) {
+    /// The type on the wire, the original where the platform has no such type, and whether it is a known one.
+    fn event_type(
+        &mut self,
+        meta: &'static Metadata<'static>,
+        settings: &'a Settings,
+    ) -> (Cow<'a, str>, Option<Cow<'a, str>>, bool) {
         let found = match self.event_type.take() {
             Some(explicit) => Some(explicit),
-            None if self.conventions => {
-                let attributes = &self.attributes;
-                semconv::event_type(
-                    |key| {
-                        attributes
-                            .get(key)
-                            .map(|value| Cow::Owned(value.to_text().into_owned()))
-                    },
-                    |key| attributes.get(key).is_some(),
-                )
-            }
-            None => None,
+            None => self
+                .type_by_rules(settings)
+                .or_else(|| self.type_by_conventions())
+                .or_else(|| self.type_by_origin(meta, settings).map(Cow::Borrowed)),
         };
         let found = found.unwrap_or(Cow::Borrowed(&settings.default_event_type));
         for known in [
@@ -473,13 +514,92 @@ impl<'a> Reading<'a> {
             EventType::Session,
         ] {
             if found.eq_ignore_ascii_case(known.as_str()) {
-                return (Cow::Borrowed(known.as_str()), None);
+                return (Cow::Borrowed(known.as_str()), None, true);
             }
         }
-        if found.eq_ignore_ascii_case("workflow") || found.eq_ignore_ascii_case("agent") {
-            return (Cow::Borrowed(EventType::Chain.as_str()), Some(found));
+        if settings.event_types.knows(&found) {
+            return (found, None, true);
         }
-        (found, None)
+        if found.eq_ignore_ascii_case("workflow") || found.eq_ignore_ascii_case("agent") {
+            return (Cow::Borrowed(EventType::Chain.as_str()), Some(found), true);
+        }
+        (found, None, false)
+    }
+
+    /// By the rules of the configuration that ask for an attribute.
+    fn type_by_rules(&self, settings: &'a Settings) -> Option<Cow<'a, str>> {
+        settings.event_types.rules.iter().find_map(|rule| {
+            let Rule::Attribute {
+                name,
+                value,
+                event_type,
+            } = rule
+            else {
+                return None;
+            };
+            let mut found = self.attributes.iter().filter(|known| known.is_called(name));
+            found
+                .any(|known| value == "*" || known.value.to_text().eq_ignore_ascii_case(value))
+                .then_some(Cow::Borrowed(event_type.as_str()))
+        })
+    }
+
+    fn type_by_conventions(&self) -> Option<Cow<'a, str>> {
+        if !self.conventions {
+            return None;
+        }
+        let attributes = &self.attributes;
+        semconv::event_type(
+            |key| {
+                attributes
+                    .get("", key)
+                    .map(|value| Cow::Owned(value.to_text().into_owned()))
+            },
+            |key| attributes.get("", key).is_some(),
+        )
+    }
+
+    /// By where the span comes from, or what it is called.
+    fn type_by_origin(
+        &self,
+        meta: &'static Metadata<'static>,
+        settings: &'a Settings,
+    ) -> Option<&'a str> {
+        let by_target = settings
+            .event_types
+            .rules
+            .iter()
+            .find_map(|rule| match rule {
+                Rule::Target { target, event_type }
+                    if semconv::is_within(meta.target(), target) =>
+                {
+                    Some(event_type.as_str())
+                }
+                _ => None,
+            });
+        by_target
+            .or_else(|| semconv::type_of_framework_span(meta.target(), meta.name()))
+            .or_else(|| {
+                let name = self.name.as_deref().or(self.otel_name.as_deref());
+                let names_model = || {
+                    let mut names = semconv::MODEL_NAMES.iter();
+                    names.any(|key| self.attributes.iter().any(|known| known.is_called(key)))
+                };
+                (settings.event_type_from_name
+                    && (semconv::is_model_name(name.unwrap_or(meta.name())) || names_model()))
+                .then_some(EventType::Model.as_str())
+            })
+    }
+
+    /// Gives attributes of conventions that the platform does not read the names it does.
+    fn translate(&mut self, meta: &'static Metadata<'static>, event_type: &str) {
+        let plain = convention::plain_fields(meta.target(), meta.name());
+        if !self.foreign && plain.is_empty() {
+            return;
+        }
+        let found = convention::translate(&mut self.attributes, plain, event_type);
+        self.failure.field = self.failure.field.take().or(found.error);
+        self.name = self.name.take().or(found.name);
     }
 
     fn error(&mut self, head: &Head) -> Option<Described<'a>> {
@@ -514,6 +634,18 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// The fields of an event, by name.
+fn named<'a>(
+    meta: &'static Metadata<'static>,
+    event: EventEntry<'a>,
+) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+    event.fields.filter_map(|entry| match entry {
+        Entry::Field(Key::Field(index), value) => Some((fields::field_name(meta, index), value)),
+        Entry::Field(Key::Name(name), value) => Some((name, value)),
+        Entry::Event(_) | Entry::Link(_) => None,
+    })
+}
+
 /// An error with what is known of it.
 struct Described<'a> {
     message: Cow<'a, str>,
@@ -526,14 +658,11 @@ fn exception<'a>(error: &Described<'a>, time: u64) -> Event<'a> {
         attributes.push(Attribute::text("exception.type", kind.clone()));
     }
     Event {
-        name: Cow::Borrowed("exception"),
+        name: Cow::Borrowed(EXCEPTION),
         time,
         attributes,
+        dropped_attributes: 0,
     }
-}
-
-fn session_uuid(session: SessionId) -> Uuid {
-    session.uuid()
 }
 
 fn prefix_of(namespace: &str) -> &'static str {
@@ -545,368 +674,5 @@ fn prefix_of(namespace: &str) -> &'static str {
         "feedback" => name::FEEDBACK,
         "user_properties" => name::USER_PROPERTIES,
         _ => name::METADATA,
-    }
-}
-
-/// Attributes by key, the last write of each.
-struct Attributes<'a> {
-    list: Vec<Attribute<'a>>,
-    /// Made when the list is too long to be searched.
-    index: HashMap<(&'static str, String), usize>,
-    max: usize,
-    dropped: u32,
-}
-
-/// Longer lists are indexed.
-const SEARCHED: usize = 24;
-
-impl<'a> Attributes<'a> {
-    fn new(max: usize) -> Self {
-        Self {
-            list: Vec::with_capacity(8),
-            index: HashMap::new(),
-            max,
-            dropped: 0,
-        }
-    }
-
-    fn get(&self, key: &str) -> Option<&Scalar<'a>> {
-        if self.list.len() > SEARCHED {
-            return self
-                .index
-                .get(&("", key.to_owned()))
-                .and_then(|at| self.list.get(*at))
-                .map(|a| &a.value);
-        }
-        self.list
-            .iter()
-            .find(|attribute| attribute.is("", key))
-            .map(|attribute| &attribute.value)
-    }
-
-    fn put(&mut self, prefix: &'static str, name: &'a str, value: Value<'a>) {
-        if let Value::Json(text) = value
-            && !semconv::is_whole(prefix, name)
-            && let Ok(parsed) = serde_json::from_str::<serde_json::Value>(text)
-        {
-            if self.overflows(&parsed) {
-                self.insert(
-                    prefix,
-                    Cow::Borrowed(name),
-                    Scalar::Text(Cow::Borrowed(text)),
-                );
-            } else {
-                self.flatten(prefix, name.to_owned(), parsed);
-            }
-            return;
-        }
-        self.insert(prefix, Cow::Borrowed(name), scalar(value));
-    }
-
-    /// Whether there is no room for all parts of a container: then one attribute that holds all of it is better than
-    /// some of its parts.
-    fn overflows(&self, container: &serde_json::Value) -> bool {
-        self.list.len().saturating_add(count_leaves(container)) > self.max
-    }
-
-    /// A value for a whole namespace: the keys of an object become its keys.
-    fn put_root(&mut self, prefix: &'static str, value: Value<'a>) {
-        let text = match value {
-            Value::Json(text) | Value::Str(text) | Value::Debug(text) => text.trim_start(),
-            _ => "",
-        };
-        if text.starts_with(['{', '['])
-            && let Ok(parsed) = serde_json::from_str::<serde_json::Value>(text)
-        {
-            match parsed {
-                _ if self.overflows(&parsed) => {
-                    self.insert("", Cow::Borrowed(prefix), Scalar::Text(Cow::Borrowed(text)));
-                }
-                serde_json::Value::Object(map) => {
-                    for (key, value) in map {
-                        if semconv::is_whole(prefix, &key)
-                            && (value.is_array() || value.is_object())
-                        {
-                            self.insert(
-                                prefix,
-                                Cow::Owned(key),
-                                Scalar::Text(Cow::Owned(value.to_string())),
-                            );
-                        } else {
-                            self.flatten(prefix, key, value);
-                        }
-                    }
-                }
-                other => self.flatten(prefix, root_name(prefix).to_owned(), other),
-            }
-            return;
-        }
-        self.insert(prefix, Cow::Borrowed(root_name(prefix)), scalar(value));
-    }
-
-    fn flatten(&mut self, prefix: &'static str, path: String, value: serde_json::Value) {
-        // Depth is bounded: serde_json does not parse deeper than 128 levels.
-        match value {
-            serde_json::Value::Null => {}
-            serde_json::Value::Bool(value) => {
-                self.insert(prefix, Cow::Owned(path), Scalar::Bool(value));
-            }
-            serde_json::Value::Number(number) => {
-                let value = number
-                    .as_i64()
-                    .map(Scalar::Int)
-                    .or_else(|| {
-                        number
-                            .as_u64()
-                            .map(|wide| Scalar::Text(Cow::Owned(wide.to_string())))
-                    })
-                    .unwrap_or_else(|| double(number.as_f64().unwrap_or(f64::NAN)));
-                self.insert(prefix, Cow::Owned(path), value);
-            }
-            serde_json::Value::String(text) => {
-                self.insert(prefix, Cow::Owned(path), Scalar::Text(Cow::Owned(text)));
-            }
-            serde_json::Value::Array(list) => {
-                for (index, value) in list.into_iter().enumerate() {
-                    self.flatten(prefix, format!("{path}.{index}"), value);
-                }
-            }
-            serde_json::Value::Object(map) => {
-                for (key, value) in map {
-                    self.flatten(prefix, format!("{path}.{key}"), value);
-                }
-            }
-        }
-    }
-
-    fn insert(&mut self, prefix: &'static str, name: Cow<'a, str>, value: Scalar<'a>) {
-        if self.list.len() <= SEARCHED {
-            if let Some(known) = self.list.iter_mut().find(|known| known.is(prefix, &name)) {
-                known.value = value;
-                return;
-            }
-        } else if let Some(known) = self
-            .index
-            .get(&(prefix, name.as_ref().to_owned()))
-            .and_then(|at| self.list.get_mut(*at))
-        {
-            known.value = value;
-            return;
-        }
-        if self.list.len() >= self.max {
-            self.dropped = self.dropped.saturating_add(1);
-            return;
-        }
-        self.list.push(Attribute {
-            prefix,
-            name,
-            value,
-        });
-        let added = self.list.len();
-        if added > SEARCHED {
-            let from = if added == SEARCHED + 1 { 0 } else { added - 1 };
-            for (at, attribute) in self.list.iter().enumerate().skip(from) {
-                self.index
-                    .insert((attribute.prefix, attribute.name.as_ref().to_owned()), at);
-            }
-        }
-    }
-}
-
-fn root_name(prefix: &str) -> &'static str {
-    match prefix {
-        name::OUTPUTS => "result",
-        name::INPUTS => "input",
-        _ => "value",
-    }
-}
-
-fn count_leaves(value: &serde_json::Value) -> usize {
-    match value {
-        serde_json::Value::Null => 0,
-        serde_json::Value::Array(list) => list.iter().map(count_leaves).sum(),
-        serde_json::Value::Object(map) => map.values().map(count_leaves).sum(),
-        _ => 1,
-    }
-}
-
-impl Scalar<'_> {
-    fn to_text(&self) -> Cow<'_, str> {
-        match self {
-            Self::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
-            Self::Int(value) => Cow::Owned(value.to_string()),
-            Self::Double(value) => Cow::Owned(value.to_string()),
-            Self::Text(text) => Cow::Borrowed(text),
-            Self::Uuid(uuid) => Cow::Owned(uuid.to_string()),
-        }
-    }
-}
-
-fn double<'a>(value: f64) -> Scalar<'a> {
-    if value.is_finite() {
-        Scalar::Double(value)
-    } else if value.is_nan() {
-        Scalar::Text(Cow::Borrowed("nan"))
-    } else {
-        Scalar::Text(Cow::Borrowed(if value > 0.0 { "inf" } else { "-inf" }))
-    }
-}
-
-fn scalar(value: Value<'_>) -> Scalar<'_> {
-    match value {
-        Value::Bool(value) => Scalar::Bool(value),
-        Value::I64(value) => Scalar::Int(value),
-        Value::U64(value) => match i64::try_from(value) {
-            Ok(value) => Scalar::Int(value),
-            Err(_) => Scalar::Text(Cow::Owned(value.to_string())),
-        },
-        Value::I128(value) => match i64::try_from(value) {
-            Ok(value) => Scalar::Int(value),
-            Err(_) => Scalar::Text(Cow::Owned(value.to_string())),
-        },
-        Value::U128(value) => match i64::try_from(value) {
-            Ok(value) => Scalar::Int(value),
-            Err(_) => Scalar::Text(Cow::Owned(value.to_string())),
-        },
-        Value::F64(value) => double(value),
-        other => Scalar::Text(text(other)),
-    }
-}
-
-/// The text of a value; a `Debug` text that is one quoted string is unquoted.
-fn text(value: Value<'_>) -> Cow<'_, str> {
-    match value {
-        Value::Str(text) | Value::Json(text) => Cow::Borrowed(text),
-        Value::Debug(text) => unquote(text).map_or(Cow::Borrowed(text), Cow::Owned),
-        Value::Error { message, .. } => unquote(message).map_or(Cow::Borrowed(message), Cow::Owned),
-        Value::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
-        Value::I64(value) => Cow::Owned(value.to_string()),
-        Value::U64(value) => Cow::Owned(value.to_string()),
-        Value::F64(value) => Cow::Owned(value.to_string()),
-        Value::I128(value) => Cow::Owned(value.to_string()),
-        Value::U128(value) => Cow::Owned(value.to_string()),
-    }
-}
-
-/// Entries of an enrichment as the body of an update: an object per bucket. The platform takes no inputs there, so
-/// they go into the metadata.
-pub(crate) fn buckets(bytes: &[u8]) -> serde_json::Map<String, serde_json::Value> {
-    let mut body = serde_json::Map::new();
-    for entry in Reader::new(bytes) {
-        let Entry::Field(Key::Name(key), value) = entry else {
-            continue;
-        };
-        let Some(rest) = key.strip_prefix("honeyhive_") else {
-            continue;
-        };
-        let (namespace, name) = rest
-            .split_once('.')
-            .map_or((rest, None), |(space, name)| (space, Some(name)));
-        if !semconv::NAMESPACES.contains(&namespace) {
-            let (namespace, name) = ("metadata", rest);
-            put_in(&mut body, &[namespace], Some(name), json(value));
-        } else if namespace == "inputs" {
-            put_in(&mut body, &["metadata", "inputs"], name, json(value));
-        } else {
-            put_in(&mut body, &[namespace], name, json(value));
-        }
-    }
-    body
-}
-
-/// Puts a value under a path of objects; without a name, the entries of an object.
-fn put_in(
-    body: &mut serde_json::Map<String, serde_json::Value>,
-    path: &[&str],
-    name: Option<&str>,
-    value: serde_json::Value,
-) {
-    let mut object = body;
-    for step in path {
-        let slot = object
-            .entry(*step)
-            .or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
-        match slot {
-            serde_json::Value::Object(inner) => object = inner,
-            _ => return,
-        }
-    }
-    match (name, value) {
-        (Some(name), value) => {
-            object.insert(name.to_owned(), value);
-        }
-        (None, serde_json::Value::Object(entries)) => object.extend(entries),
-        (None, value) => {
-            object.insert("value".to_owned(), value);
-        }
-    }
-}
-
-fn json(value: Value<'_>) -> serde_json::Value {
-    match value {
-        Value::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
-        other => match scalar(other) {
-            Scalar::Bool(value) => value.into(),
-            Scalar::Int(value) => value.into(),
-            Scalar::Double(value) => value.into(),
-            Scalar::Text(text) => text.into_owned().into(),
-            Scalar::Uuid(uuid) => uuid.to_string().into(),
-        },
-    }
-}
-
-/// Nothing, for a text that says there is nothing: `error = false` is no error.
-fn truthy(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
-    (!text.trim().is_empty() && text != "false").then_some(text)
-}
-
-/// The content of a text that is one string literal as `Debug` writes it.
-fn unquote(text: &str) -> Option<String> {
-    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-    let mut content = String::with_capacity(inner.len());
-    let mut characters = inner.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => return None,
-            '\\' => content.push(match characters.next()? {
-                'n' => '\n',
-                't' => '\t',
-                'r' => '\r',
-                '0' => '\0',
-                'u' => {
-                    let hex = characters.as_str().strip_prefix('{')?.split_once('}')?.0;
-                    for _ in 0..hex.len() + 2 {
-                        characters.next();
-                    }
-                    char::from_u32(u32::from_str_radix(hex, 16).ok()?)?
-                }
-                plain @ ('"' | '\'' | '\\') => plain,
-                _ => return None,
-            }),
-            other => content.push(other),
-        }
-    }
-    Some(content)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_one_string_literal_is_unquoted() {
-        for text in ["", "plain", "tab\t\"quote\" \\ ü\u{1b}", "'", "\u{200b}"] {
-            assert_eq!(unquote(&format!("{text:?}")).as_deref(), Some(text));
-        }
-        for other in [
-            "[\"a\"]",
-            "\"a\", \"b\"",
-            "\"",
-            "",
-            "Some(\"x\")",
-            "\"\\x\"",
-        ] {
-            assert_eq!(unquote(other), None, "{other}");
-        }
     }
 }
