@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use tracing::{Level, Metadata};
 
 use super::fields::{Entry, Key, Reader, Value, begin_event, end_event, put, put_link};
-use super::semconv;
+use super::{semconv, value};
 
 /// What a compaction could not keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub(crate) fn compact(
     let mut writes: HashMap<&str, (usize, usize)> = HashMap::new();
     let mut entries = Vec::new();
     let mut last_error = None;
+    // What was written to whole buckets.
+    let mut buckets: HashMap<&str, Vec<&str>> = HashMap::new();
     for (position, entry) in Reader::new(bytes).enumerate() {
         let name = match entry {
             Entry::Field(Key::Field(index), _) => {
@@ -52,6 +54,11 @@ pub(crate) fn compact(
             Entry::Field(Key::Name(name), _) => name,
             Entry::Event(_) | Entry::Link(_) => "",
         };
+        if let Entry::Field(_, Value::Json(text)) = entry
+            && semconv::is_bucket(name)
+        {
+            buckets.entry(name).or_default().push(text);
+        }
         match entry {
             Entry::Field(..) => writes.entry(name).or_insert((position, position)).1 = position,
             Entry::Event(event) => {
@@ -64,6 +71,14 @@ pub(crate) fn compact(
         }
         entries.push((name, entry));
     }
+    buckets.retain(|_, writes| writes.len() > 1);
+    let buckets: HashMap<&str, String> = buckets
+        .into_iter()
+        .filter_map(|(name, writes)| {
+            let all = value::merged(&writes)?;
+            Some((name, serde_json::Value::Object(all).to_string()))
+        })
+        .collect();
     let mut kept = Vec::with_capacity(writes.len());
     for (position, (name, entry)) in entries.iter().enumerate() {
         let rank = match (entry, writes.get(name)) {
@@ -75,6 +90,10 @@ pub(crate) fn compact(
             (Entry::Link(_), _) => (Class::Link, position),
             (Entry::Event(_), _) if last_error == Some(position) => (Class::Core, position),
             (Entry::Event(_), _) => (Class::Event, position),
+        };
+        let entry = match (entry, buckets.get(name)) {
+            (Entry::Field(key, _), Some(all)) => Entry::Field(*key, Value::Json(all)),
+            _ => *entry,
         };
         kept.push((rank, entry));
     }
@@ -115,9 +134,9 @@ pub(crate) fn compact(
             Entry::Event(_) if refused => lost.events += 1,
             Entry::Link(_) if refused => lost.links += 1,
             Entry::Field(key, value) => {
-                lost.fields += u32::from(put(&mut rebuilt, *key, *value, cap));
+                lost.fields += u32::from(put(&mut rebuilt, key, value, cap));
             }
-            Entry::Link(link) => put_link(&mut rebuilt, *link),
+            Entry::Link(link) => put_link(&mut rebuilt, link),
             Entry::Event(event) => {
                 let start = begin_event(&mut rebuilt, event.callsite, event.ticks);
                 for entry in event.fields {

@@ -37,6 +37,14 @@ pub(crate) const NAMESPACES: [&str; 7] = [
     "user_properties",
 ];
 
+/// Whether a field stands for a whole bucket, whose keys come from its value.
+pub(crate) fn is_bucket(field: &str) -> bool {
+    field
+        .strip_prefix("honeyhive")
+        .and_then(|rest| rest.strip_prefix(['.', '_']))
+        .is_some_and(|rest| NAMESPACES.contains(&rest))
+}
+
 /// How a value of an attribute is turned into an event type.
 #[derive(Debug)]
 enum Values {

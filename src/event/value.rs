@@ -74,6 +74,19 @@ fn put_json<T: Serialize + ?Sized>(
     Ok(Outcome::Whole)
 }
 
+/// The objects that were written to one bucket as one: of two writes of a key the later counts. Nothing, if they are
+/// not all objects.
+pub(crate) fn merged(writes: &[&str]) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let mut all = serde_json::Map::new();
+    for text in writes {
+        match serde_json::from_str(text) {
+            Ok(serde_json::Value::Object(map)) => all.extend(map),
+            _ => return None,
+        }
+    }
+    Some(all)
+}
+
 /// JSON whose integers survive being read again, as text where they have more than 64 bits; bytes are text too.
 struct Exact;
 

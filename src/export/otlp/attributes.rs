@@ -161,30 +161,36 @@ impl<'a> Attributes<'a> {
         if text.starts_with(['{', '['])
             && let Ok(parsed) = serde_json::from_str::<serde_json::Value>(text)
         {
-            match parsed {
-                _ if self.overflows(&parsed) => {
-                    self.insert("", Cow::Borrowed(prefix), Scalar::Text(Cow::Borrowed(text)));
-                }
-                serde_json::Value::Object(map) => {
-                    for (key, value) in map {
-                        if semconv::is_whole(prefix, &key)
-                            && (value.is_array() || value.is_object())
-                        {
-                            self.insert(
-                                prefix,
-                                Cow::Owned(key),
-                                Scalar::Text(Cow::Owned(value.to_string())),
-                            );
-                        } else {
-                            self.flatten(prefix, key, value);
-                        }
-                    }
-                }
-                other => self.flatten(prefix, root_name(prefix).to_owned(), other),
-            }
+            self.put_bucket(prefix, parsed, Some(text));
             return;
         }
         self.insert(prefix, Cow::Borrowed(root_name(prefix)), scalar(value));
+    }
+
+    /// See [`put_root`](Self::put_root); `text` is what was parsed.
+    pub(super) fn put_bucket(
+        &mut self,
+        prefix: &'static str,
+        parsed: serde_json::Value,
+        text: Option<&'a str>,
+    ) {
+        match parsed {
+            _ if self.overflows(&parsed) => {
+                let text = text.map_or_else(|| Cow::Owned(parsed.to_string()), Cow::Borrowed);
+                self.insert("", Cow::Borrowed(prefix), Scalar::Text(text));
+            }
+            serde_json::Value::Object(map) => {
+                for (key, value) in map {
+                    if semconv::is_whole(prefix, &key) && (value.is_array() || value.is_object()) {
+                        let text = Scalar::Text(Cow::Owned(value.to_string()));
+                        self.insert(prefix, Cow::Owned(key), text);
+                    } else {
+                        self.flatten(prefix, key, value);
+                    }
+                }
+            }
+            other => self.flatten(prefix, root_name(prefix).to_owned(), other),
+        }
     }
 
     pub(super) fn flatten(&mut self, prefix: &'static str, path: String, value: serde_json::Value) {

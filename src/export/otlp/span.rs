@@ -10,6 +10,7 @@ use crate::clock::Anchor;
 use crate::config::{EventTypes, Rule};
 use crate::event::fields::{self, Entry, EventEntry, Key, LinkEntry, Reader, Value};
 use crate::event::semconv::{self, name};
+use crate::event::value::merged;
 use crate::event::{EventType, Head};
 use crate::id::EventId;
 use tracing::{Level, Metadata};
@@ -96,7 +97,9 @@ pub(crate) fn assemble<'a>(
         match entry {
             Entry::Field(key, value) => {
                 let key = key_name(key, &names);
-                if last.is(key, position) {
+                if let Some(all) = last.buckets.get(&position) {
+                    reading.bucket(key, all);
+                } else if last.is(key, position) {
                     reading.field(key, value);
                 }
             }
@@ -119,11 +122,16 @@ fn key_name<'a>(key: Key<'a>, names: &[&'static str]) -> &'a str {
 }
 
 /// Where each field was written last: a container takes the place of the one before, and is taken apart only once.
-struct LastWrites<'a>(Option<HashMap<&'a str, usize>>);
+#[derive(Default)]
+struct LastWrites<'a> {
+    /// Nothing, where no field was written twice.
+    positions: Option<HashMap<&'a str, usize>>,
+    /// What several writes to one bucket came to, where the last of them stands.
+    buckets: HashMap<usize, serde_json::Map<String, serde_json::Value>>,
+}
 
 impl<'a> LastWrites<'a> {
     fn of(bytes: &'a [u8], names: &[&'static str]) -> Self {
-        let mut positions = HashMap::new();
         let mut again = false;
         // The fields of the callsite, each written once, are the ordinary case.
         let mut seen = 0_u64;
@@ -138,18 +146,34 @@ impl<'a> LastWrites<'a> {
             }
         }
         if !again {
-            return Self(None);
+            return Self::default();
         }
+        let mut positions = HashMap::new();
+        let mut written: HashMap<&str, Vec<&str>> = HashMap::new();
         for (position, entry) in Reader::new(bytes).enumerate() {
-            if let Entry::Field(key, _) = entry {
-                positions.insert(key_name(key, names), position);
+            if let Entry::Field(key, value) = entry {
+                let key = key_name(key, names);
+                positions.insert(key, position);
+                if let Value::Json(text) = value
+                    && semconv::is_bucket(key)
+                {
+                    written.entry(key).or_default().push(text);
+                }
             }
         }
-        Self(Some(positions))
+        let buckets = written
+            .into_iter()
+            .filter(|(_, writes)| writes.len() > 1)
+            .filter_map(|(key, writes)| Some((*positions.get(key)?, merged(&writes)?)))
+            .collect();
+        Self {
+            positions: Some(positions),
+            buckets,
+        }
     }
 
     fn is(&self, key: &str, position: usize) -> bool {
-        match &self.0 {
+        match &self.positions {
             Some(positions) => positions.get(key) == Some(&position),
             None => true,
         }
@@ -242,6 +266,16 @@ impl<'a> Reading<'a> {
             }
             _ => self.attributes.put(name::INPUTS, key, value),
         }
+    }
+
+    /// Several writes to a whole bucket.
+    fn bucket(&mut self, key: &str, all: &serde_json::Map<String, serde_json::Value>) {
+        let namespace = key.get("honeyhive_".len()..).unwrap_or_default();
+        self.attributes.put_bucket(
+            prefix_of(namespace),
+            serde_json::Value::Object(all.clone()),
+            None,
+        );
     }
 
     /// A name of HoneyHive's own; `rest` is what follows `honeyhive_` or `honeyhive.`.
