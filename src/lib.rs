@@ -108,6 +108,9 @@ pub mod docs {
     #[doc = include_str!("docs/sessions.md")]
     pub mod sessions {}
 
+    #[doc = include_str!("docs/limits.md")]
+    pub mod limits {}
+
     #[doc = include_str!("docs/design.md")]
     pub mod design {}
 }

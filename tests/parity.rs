@@ -487,12 +487,12 @@ impl Program {
         let builder = support::settings(&self.server.url).protocol(self.protocol);
         settings(builder).build().expect("settings")
     }
+}
 
-    fn run(&self, honeyhive: &HoneyHive, work: impl FnOnce()) {
-        let subscriber = tracing_subscriber::registry().with(honeyhive.layer());
-        tracing::subscriber::with_default(subscriber, work);
-        honeyhive.flush_blocking(PATIENCE).expect("a delivery");
-    }
+fn run(honeyhive: &HoneyHive, work: impl FnOnce()) {
+    let subscriber = tracing_subscriber::registry().with(honeyhive.layer());
+    tracing::subscriber::with_default(subscriber, work);
+    honeyhive.flush_blocking(PATIENCE).expect("a delivery");
 }
 
 #[derive(Debug)]
@@ -510,7 +510,7 @@ fn trace_nested(program: &Program) {
     #[derive(Debug)]
     struct Weird;
     let honeyhive = program.instance(|b| b.source("staging").session_name("nested-session"));
-    program.run(&honeyhive, || {
+    run(&honeyhive, || {
         let root = info_span!(
             "root-chain",
             honeyhive.event_type = "chain",
@@ -563,7 +563,7 @@ fn trace_nested(program: &Program) {
 
 fn trace_error(program: &Program) {
     let honeyhive = program.instance(|b| b.session_name("err"));
-    program.run(&honeyhive, || {
+    run(&honeyhive, || {
         let boom = info_span!("boom", honeyhive.event_name = "boom", x = "thing");
         boom.enrich(|e| e.error(&ValueError("bad thing")));
         let manual = info_span!("manual", honeyhive.event_type = "chain");
@@ -573,7 +573,7 @@ fn trace_error(program: &Program) {
 
 fn event_types(program: &Program) {
     let honeyhive = program.instance(|b| b.session_name("et").event_type_from_name(true));
-    program.run(&honeyhive, || {
+    run(&honeyhive, || {
         info_span!("plain");
         info_span!("openai.chat");
         info_span!("My_Model_step");
@@ -599,7 +599,7 @@ fn event_types(program: &Program) {
 
 fn enrich_all(program: &Program) {
     let honeyhive = program.instance(|b| b.session_name("enrich"));
-    program.run(&honeyhive, || {
+    run(&honeyhive, || {
         let enriched = info_span!(
             "enriched",
             honeyhive.event_type = "model",
@@ -671,7 +671,7 @@ fn say_all(span: &Span) {
 
 fn enrich_session(program: &Program) {
     let honeyhive = program.instance(|b| b);
-    program.run(&honeyhive, || {
+    run(&honeyhive, || {
         let session = Session::builder("es").input("q", "session input").start();
         session.enrich(|s| {
             s.metadata("m", 1)
@@ -690,7 +690,7 @@ fn enrich_session(program: &Program) {
 
 fn session_start(program: &Program) {
     let plain = program.instance(|b| b);
-    program.run(&plain, || drop(info_span!("a-span")));
+    run(&plain, || drop(info_span!("a-span")));
     let explicit = program.instance(|b| {
         b.session_name("unused")
             .session_id("66666666-6666-4666-8666-66666666ABCD")
@@ -698,8 +698,8 @@ fn session_start(program: &Program) {
     });
     let id = explicit.session_id();
     let session = Session::builder("explicit").id(id).input("q", 1).start();
-    program.run(&explicit, || {
-        session.in_scope(|| drop(info_span!("b-span")))
+    run(&explicit, || {
+        session.in_scope(|| drop(info_span!("b-span")));
     });
     let evaluation = Session::builder("eval")
         .metadata("run_id", "run-1")
@@ -707,7 +707,7 @@ fn session_start(program: &Program) {
         .metadata("datapoint_id", "EXT-dp")
         .start();
     let honeyhive = program.instance(|b| b);
-    program.run(&honeyhive, || {
+    run(&honeyhive, || {
         evaluation.in_scope(|| {
             info_span!(
                 "c-span",
@@ -718,19 +718,19 @@ fn session_start(program: &Program) {
         });
     });
     let bad = program.instance(|b| b.session_name("bad-id").session_id("not-a-uuid"));
-    program.run(&bad, || drop(info_span!("d-span")));
+    run(&bad, || drop(info_span!("d-span")));
     program.server.answer_by(|request| {
         let failing = request.path == SESSIONS
             && String::from_utf8_lossy(&request.body).contains("backend-500");
         failing.then(|| Reply::status(500))
     });
     let failing = program.instance(|b| b.session_name("backend-500"));
-    program.run(&failing, || drop(info_span!("g-span")));
+    run(&failing, || drop(info_span!("g-span")));
 }
 
 fn multi_session(program: &Program) {
     let honeyhive = program.instance(|b| b);
-    program.run(&honeyhive, || {
+    run(&honeyhive, || {
         for i in 0..2 {
             let session = Session::builder(format!("req-{i}"))
                 .input("i", i)
@@ -755,7 +755,7 @@ fn multi_session(program: &Program) {
 
 fn protobuf_mode(program: &Program) {
     let honeyhive = program.instance(|b| b.session_name("pb"));
-    program.run(&honeyhive, || {
+    run(&honeyhive, || {
         let span = info_span!("pb-tool", honeyhive.event_name = "pb-tool", x = 1);
         span.enrich(|e| e.output(json!({ "y": 1, "arr": [1.5, true] })));
     });
@@ -811,10 +811,10 @@ const CASES: &[Case] = &[
 fn programs_send_what_the_official_client_sends() {
     let mut unexplained = Vec::new();
     let mut unused: Vec<&str> = DIFFERENCES.iter().map(|(pattern, _)| *pattern).collect();
-    for (facts, protocol, run) in CASES {
+    for (facts, protocol, work) in CASES {
         let reference: Scenario = serde_json::from_str(facts).expect("a fixture");
         let program = Program::new(*protocol);
-        run(&program);
+        work(&program);
         for difference in differences(&reference, &program.server.requests()) {
             let known = DIFFERENCES
                 .iter()

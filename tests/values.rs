@@ -345,20 +345,20 @@ fn containers_are_taken_apart_as_the_official_client_does_it() {
         case("empty_dict", &|e| _ = e.metadata("P", json!({})));
         case("empty_list", &|e| _ = e.metadata("P", json!([])));
         case("dict_none", &|e| {
-            _ = e.metadata("P", json!({ "a": null, "b": 1 }))
+            _ = e.metadata("P", json!({ "a": null, "b": 1 }));
         });
         case("nested", &|e| {
             _ = e.metadata("P", json!({ "a": { "b": [1, null, { "c": "d" }] } }));
         });
         case("tup", &|e| _ = e.metadata("P", (1, 2)));
         case("st", &|e| {
-            _ = e.metadata("P", std::collections::BTreeSet::from([1]))
+            _ = e.metadata("P", std::collections::BTreeSet::from([1]));
         });
         case("dt", &|e| _ = e.metadata("P", "2024-01-02 03:04:05.000678"));
         case("date", &|e| _ = e.metadata("P", "2024-01-02"));
         case("dec", &|e| _ = e.metadata("P", "1.10"));
         case("uid", &|e| {
-            _ = e.metadata("P", "00000000-0000-0000-0000-000000000001")
+            _ = e.metadata("P", "00000000-0000-0000-0000-000000000001");
         });
         case("enum", &|e| _ = e.metadata("P", Colour::Red));
         case("strenum", &|e| _ = e.metadata("P", Colour::A));
@@ -373,7 +373,7 @@ fn containers_are_taken_apart_as_the_official_client_does_it() {
         });
         case("boolean", &|e| _ = e.metadata("P", true));
         case("intkey", &|e| {
-            _ = e.metadata("P", BTreeMap::from([(1, "x")]))
+            _ = e.metadata("P", BTreeMap::from([(1, "x")]));
         });
     });
     traced.spans();

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use uuid::Uuid;
 
@@ -65,8 +66,10 @@ impl<'a> Attribute<'a> {
 #[derive(Debug)]
 pub(super) struct Attributes<'a> {
     list: Vec<Attribute<'a>>,
-    /// Made when the list is too long to be searched.
-    index: HashMap<(&'static str, String), usize>,
+    /// Hashes of names to places, made when the list is too long to be searched. Of two names with one hash only the
+    /// first is here.
+    index: HashMap<u64, usize>,
+    hasher: RandomState,
     max: usize,
     /// How many of the list do not count against `max`.
     core: usize,
@@ -83,6 +86,7 @@ impl<'a> Attributes<'a> {
         Self {
             list: Vec::with_capacity(8),
             index: HashMap::new(),
+            hasher: RandomState::new(),
             max,
             core: 0,
             dropped: 0,
@@ -108,7 +112,14 @@ impl<'a> Attributes<'a> {
 
     fn position(&self, prefix: &'static str, name: &str) -> Option<usize> {
         if self.list.len() > SEARCHED {
-            return self.index.get(&(prefix, name.to_owned())).copied();
+            let at = *self.index.get(&self.hasher.hash_one((prefix, name)))?;
+            if self
+                .list
+                .get(at)
+                .is_some_and(|known| known.is(prefix, name))
+            {
+                return Some(at);
+            }
         }
         self.list
             .iter()
@@ -257,8 +268,8 @@ impl<'a> Attributes<'a> {
         if added > SEARCHED {
             let from = if added == SEARCHED + 1 { 0 } else { added - 1 };
             for (at, attribute) in self.list.iter().enumerate().skip(from) {
-                self.index
-                    .insert((attribute.prefix, attribute.name.as_ref().to_owned()), at);
+                let name = (attribute.prefix, attribute.name.as_ref());
+                self.index.entry(self.hasher.hash_one(name)).or_insert(at);
             }
         }
     }
