@@ -125,6 +125,8 @@ pub mod docs {
 
     #[doc = include_str!("docs/redaction.md")]
     pub mod redaction {}
+    #[doc = include_str!("docs/limits.md")]
+    pub mod limits {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

@@ -192,6 +192,37 @@ fn whole_buckets_add_up_entry_by_entry() {
 }
 
 #[test]
+fn writes_to_a_whole_bucket_add_up() {
+    let write = || {
+        enrich(|e| e.outputs(serde_json::json!({ "role": "assistant", "list": [1, 2, 3] })));
+        enrich(|e| e.outputs(serde_json::json!({ "content": "hi", "list": [4] })));
+        enrich(|e| {
+            e.metadata_all(serde_json::json!({ "a": 1 }))
+                .metadata("b", 2)
+        });
+    };
+    let expected = [
+        ("outputs.role", "assistant"),
+        ("outputs.content", "hi"),
+        ("outputs.list.0", "4"),
+        ("metadata.a", "1"),
+        ("metadata.b", "2"),
+    ];
+    assert_are(&attributes_after(write), &expected);
+    // A record that has grown large is compacted on the way.
+    let found = attributes_after(|| {
+        write();
+        for _ in 0..10 {
+            enrich(|e| e.outputs(serde_json::json!({ "long": "x".repeat(40_000) })));
+        }
+        enrich(|e| e.outputs(serde_json::json!({ "long": "short" })));
+    });
+    let mut expected = expected.to_vec();
+    expected.push(("outputs.long", "short"));
+    assert_are(&found, &expected);
+}
+
+#[test]
 fn errors_bring_their_message_and_type() {
     let number = "x".parse::<u8>().expect_err("no number");
     let found = attributes_after(|| enrich(|e| e.error(&number)));

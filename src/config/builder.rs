@@ -9,7 +9,7 @@ use super::key::ApiKey;
 use super::names::NameFilters;
 use super::redact::Redact;
 use super::value::Value;
-use super::{Compression, Config, Protocol, Source};
+use super::{Compression, Config, EventTypes, Protocol, Source};
 
 /// Settings made in code. What is not set here is read from the environment, `.env` and `honeyhive.toml`.
 ///
@@ -33,6 +33,7 @@ use super::{Compression, Config, Protocol, Source};
 pub struct Builder {
     pub(super) values: BTreeMap<Field, (Value, Source)>,
     pub(super) require_key: bool,
+    pub(super) event_types: EventTypes,
     /// Who gave the configuration this was made from a session id that was none.
     pub(super) invalid_session_id: Option<Source>,
 }
@@ -52,6 +53,7 @@ impl Builder {
         Self {
             values: values.collect(),
             require_key: config.require_key,
+            event_types: config.event_types.clone(),
             invalid_session_id: config
                 .session_id_invalid
                 .then(|| config.source_of(Field::SessionId).clone()),
@@ -340,6 +342,12 @@ impl Builder {
         self.number(Field::MaxEvents, count)
     }
 
+    /// How many links to other spans a span may carry, from 1 to 10,000; `Span::follows_from` makes one.
+    /// [`DEFAULT_MAX_LINKS`](super::DEFAULT_MAX_LINKS) by default; variable `HH_MAX_LINKS`.
+    pub fn max_links(self, count: usize) -> Self {
+        self.number(Field::MaxLinks, count)
+    }
+
     /// How many bytes one span may take, from 64 KiB to 100 MiB. [`DEFAULT_MAX_SPAN_SIZE`](super::DEFAULT_MAX_SPAN_SIZE) by
     /// default, or [`max_attribute_length`](Self::max_attribute_length) if that is more; variable `HH_MAX_SPAN_SIZE`.
     pub fn max_span_size(self, bytes: usize) -> Self {
@@ -432,10 +440,76 @@ impl Builder {
         self.set(Field::Redact, Value::Redact(redact))
     }
 
+    /// Which log events (`tracing::info!` and the like) are sent along with the span they happen in: a level, or
+    /// `target=level` pairs, separated by commas, such as `info,sqlx=debug`; `off` for none.
+    /// [`DEFAULT_SPAN_EVENTS`](super::DEFAULT_SPAN_EVENTS) by default; variable `HH_SPAN_EVENTS`.
+    ///
+    /// This stands beside [`filter`](Self::filter), which is about spans. An ERROR event that is among them marks its
+    /// span as failed; with `off`, or `noisy_crate=off`, it does not. Text that does not parse is an error.
+    pub fn span_events(self, filter: impl Into<String>) -> Self {
+        self.text(Field::SpanEvents, filter)
+    }
+
     /// The type of an event when neither its attributes nor its name decide it: `model`, `tool` or `chain`, else it is an
     /// error. [`DEFAULT_EVENT_TYPE`](super::DEFAULT_EVENT_TYPE) by default; variable `HH_DEFAULT_EVENT_TYPE`.
     pub fn default_event_type(self, default_event_type: impl Into<String>) -> Self {
         self.text(Field::DefaultEventType, default_event_type)
+    }
+
+    /// Whether an event whose attributes do not tell its type is a `model` event when its name has a word such as `llm`,
+    /// `gpt` or `chat`, or when it names a model. Off by default; variable `HH_EVENT_TYPE_FROM_NAME`.
+    ///
+    /// The Python client guesses so, even from parts of words; this is for those who move over from it and want the
+    /// same types. An explicit type always wins.
+    pub fn event_type_from_name(self, on: bool) -> Self {
+        self.flag(Field::EventTypeFromName, on)
+    }
+
+    /// Makes `event_type` the type of events that have `attribute` with `value`, in any case, or with any value where
+    /// `value` is `*`. None by default; there is no variable.
+    ///
+    /// This is for conventions that the crate does not know. The rules are asked in their order, after an explicit type
+    /// and before everything else. The type may be one of the platform's or an own one; blank text is an error.
+    ///
+    /// ```
+    /// use honeyhive::{Builder, EventType};
+    ///
+    /// let builder = Builder::new()
+    ///     .event_type_rule("step.kind", "retrieval", EventType::Tool)
+    ///     .event_type_rule("step.kind", "*", "chain");
+    /// # let _ = builder;
+    /// ```
+    pub fn event_type_rule(
+        mut self,
+        attribute: impl Into<String>,
+        value: impl Into<String>,
+        event_type: impl Into<String>,
+    ) -> Self {
+        self.event_types
+            .add_attribute(attribute.into(), value.into(), event_type.into());
+        self
+    }
+
+    /// Makes `event_type` the type of events whose span has this target, or one below it (`my_crate` stands for
+    /// `my_crate::tools` too). None by default; there is no variable.
+    ///
+    /// These rules are asked in their order, after everything that attributes say and before the default. Blank text is
+    /// an error.
+    pub fn event_type_for_target(
+        mut self,
+        target: impl Into<String>,
+        event_type: impl Into<String>,
+    ) -> Self {
+        self.event_types
+            .add_target(target.into(), event_type.into());
+        self
+    }
+
+    /// Registers an own type, besides `model`, `tool`, `chain` and `session`: events that name it are sent as they are,
+    /// without the warning that another unknown type gets once. Types that rules name are registered by that.
+    pub fn own_event_type(mut self, event_type: impl Into<String>) -> Self {
+        self.event_types.add_own(event_type.into());
+        self
     }
 
     /// Whether everything works except the network: events are built, nothing is sent. Off by default; variable
@@ -479,6 +553,9 @@ impl fmt::Debug for Builder {
         let mut debug = f.debug_struct("Builder");
         for (field, (value, _)) in &self.values {
             debug.field(field.name(), value);
+        }
+        if !self.event_types.is_empty() {
+            debug.field("event_types", &self.event_types);
         }
         debug.field("require_key", &self.require_key).finish()
     }

@@ -3,6 +3,7 @@
 
 mod builder;
 mod env;
+mod event_types;
 mod file;
 mod key;
 pub(crate) mod live;
@@ -27,6 +28,7 @@ pub use key::ApiKey;
 pub use redact::Redact;
 
 pub(crate) use env::HIGH_CONCURRENCY;
+pub(crate) use event_types::{EventTypes, Rule};
 pub(crate) use file::Sources;
 pub(crate) use names::NameFilters;
 pub(crate) use value::flag;
@@ -55,12 +57,16 @@ pub const DEFAULT_MAX_ATTRIBUTES: usize = 1024;
 pub const DEFAULT_MAX_ATTRIBUTE_LENGTH: usize = 10 << 20;
 /// Log events of a span: 1,024.
 pub const DEFAULT_MAX_EVENTS: usize = 1024;
+/// Links of a span: 128.
+pub const DEFAULT_MAX_LINKS: usize = 128;
 /// Bytes of one span: 10 MiB, or the longest value allowed if that is more.
 pub const DEFAULT_MAX_SPAN_SIZE: usize = 10 << 20;
 /// Which spans are recorded: those of level INFO and above.
 pub const DEFAULT_FILTER: &str = "info";
 /// The share of traces that is sent: all of them.
 pub const DEFAULT_SAMPLE_RATE: f64 = 1.0;
+/// Which log events are sent along with their spans: those of level ERROR.
+pub const DEFAULT_SPAN_EVENTS: &str = "error";
 /// The type of an event that nothing else decides: `tool`.
 pub const DEFAULT_EVENT_TYPE: &str = "tool";
 
@@ -218,13 +224,18 @@ pub struct Config {
     pub(crate) max_attributes: usize,
     pub(crate) max_attribute_length: usize,
     pub(crate) max_events: usize,
+    pub(crate) max_links: usize,
     pub(crate) max_span_size: usize,
     pub(crate) filter: String,
     pub(crate) span_name_filters: NameFilters,
     pub(crate) sample_rate: f64,
     pub(crate) capture_content: bool,
     pub(crate) redact: Redact,
+    pub(crate) span_events: String,
     pub(crate) default_event_type: String,
+    pub(crate) event_type_from_name: bool,
+    #[serde(default, skip_serializing_if = "EventTypes::is_empty")]
+    pub(crate) event_types: EventTypes,
     pub(crate) test_mode: bool,
     pub(crate) disable_tracing: bool,
     pub(crate) verbose: bool,
@@ -290,13 +301,17 @@ impl Default for Config {
             max_attributes: DEFAULT_MAX_ATTRIBUTES,
             max_attribute_length: DEFAULT_MAX_ATTRIBUTE_LENGTH,
             max_events: DEFAULT_MAX_EVENTS,
+            max_links: DEFAULT_MAX_LINKS,
             max_span_size: DEFAULT_MAX_SPAN_SIZE,
             filter: DEFAULT_FILTER.to_owned(),
             span_name_filters: NameFilters::default(),
             sample_rate: DEFAULT_SAMPLE_RATE,
             capture_content: true,
             redact: Redact::default(),
+            span_events: DEFAULT_SPAN_EVENTS.to_owned(),
             default_event_type: DEFAULT_EVENT_TYPE.to_owned(),
+            event_type_from_name: false,
+            event_types: EventTypes::default(),
             test_mode: false,
             disable_tracing: false,
             verbose: false,
@@ -539,6 +554,12 @@ impl Config {
         self.max_events
     }
 
+    /// How many links to other spans a span may carry (`HH_MAX_LINKS`): [`DEFAULT_MAX_LINKS`] unless set.
+    #[must_use]
+    pub fn max_links(&self) -> usize {
+        self.max_links
+    }
+
     /// How many bytes one span may take (`HH_MAX_SPAN_SIZE`): [`DEFAULT_MAX_SPAN_SIZE`] unless set, or
     /// [`max_attribute_length`](Self::max_attribute_length) if that is more.
     #[must_use]
@@ -587,10 +608,22 @@ impl Config {
         &self.redact
     }
 
+    /// Which log events are sent along with their spans (`HH_SPAN_EVENTS`): [`DEFAULT_SPAN_EVENTS`] unless set.
+    #[must_use]
+    pub fn span_events(&self) -> &str {
+        &self.span_events
+    }
+
     /// The type of an event that nothing else decides (`HH_DEFAULT_EVENT_TYPE`): [`DEFAULT_EVENT_TYPE`] unless set.
     #[must_use]
     pub fn default_event_type(&self) -> &str {
         &self.default_event_type
+    }
+
+    /// Whether words in a span's name may decide the type of its event (`HH_EVENT_TYPE_FROM_NAME`). Off by default.
+    #[must_use]
+    pub fn event_type_from_name(&self) -> bool {
+        self.event_type_from_name
     }
 
     /// Whether everything works except the network (`HH_TEST_MODE`). Off by default.
@@ -686,6 +719,7 @@ impl Config {
             Field::MaxAttributes => number(self.max_attributes),
             Field::MaxAttributeLength => number(self.max_attribute_length),
             Field::MaxEvents => number(self.max_events),
+            Field::MaxLinks => number(self.max_links),
             Field::MaxSpanSize => number(self.max_span_size),
             Field::Filter => Some(Value::Text(self.filter.clone())),
             Field::SpanNameFilters if self.span_name_filters.is_empty() => None,
@@ -693,7 +727,9 @@ impl Config {
             Field::SampleRate => Some(Value::Rate(self.sample_rate)),
             Field::CaptureContent => Some(Value::Flag(self.capture_content)),
             Field::Redact => Some(Value::Redact(self.redact.clone())),
+            Field::SpanEvents => Some(Value::Text(self.span_events.clone())),
             Field::DefaultEventType => Some(Value::Text(self.default_event_type.clone())),
+            Field::EventTypeFromName => Some(Value::Flag(self.event_type_from_name)),
             Field::TestMode => Some(Value::Flag(self.test_mode)),
             Field::DisableTracing => Some(Value::Flag(self.disable_tracing)),
             Field::Verbose => Some(Value::Flag(self.verbose)),

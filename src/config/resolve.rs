@@ -32,7 +32,10 @@ impl Builder {
         if let Some(file) = &sources.file {
             merge.file(file)?;
         }
-        merge.finish(sources.max_queue_bytes, self.require_key)
+        self.event_types.check()?;
+        let mut config = merge.finish(sources.max_queue_bytes, self.require_key)?;
+        config.event_types = self.event_types;
+        Ok(config)
     }
 }
 
@@ -276,6 +279,7 @@ impl Config {
             (Field::MaxAttributes, Value::Number(n)) => self.max_attributes = number(n),
             (Field::MaxAttributeLength, Value::Number(n)) => self.max_attribute_length = number(n),
             (Field::MaxEvents, Value::Number(n)) => self.max_events = number(n),
+            (Field::MaxLinks, Value::Number(n)) => self.max_links = number(n),
             (Field::MaxSpanSize, Value::Number(n)) => self.max_span_size = number(n),
             (Field::Filter, Value::Text(text)) => self.filter = text,
             (Field::SpanNameFilters, Value::NameFilters(filters)) => {
@@ -284,7 +288,9 @@ impl Config {
             (Field::SampleRate, Value::Rate(rate)) => self.sample_rate = rate,
             (Field::CaptureContent, Value::Flag(flag)) => self.capture_content = flag,
             (Field::Redact, Value::Redact(redact)) => self.redact = redact,
+            (Field::SpanEvents, Value::Text(text)) => self.span_events = text,
             (Field::DefaultEventType, Value::Text(text)) => self.default_event_type = text,
+            (Field::EventTypeFromName, Value::Flag(flag)) => self.event_type_from_name = flag,
             (Field::TestMode, Value::Flag(flag)) => self.test_mode = flag,
             (Field::DisableTracing, Value::Flag(flag)) => self.disable_tracing = flag,
             (Field::Verbose, Value::Flag(flag)) => self.verbose = flag,

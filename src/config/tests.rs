@@ -94,13 +94,15 @@ fn samples(field: Field) -> [&'static str; 2] {
         Field::Compression => ["gzip", "GZIP"],
         Field::OtlpEnabled | Field::Git | Field::CaptureContent => ["false", "off"],
         Field::Headers => ["x-a=1,x-b=2", r#"{"x-c": "3"}"#],
-        Field::BatchSize | Field::MaxExportBatchSize | Field::MaxEvents => ["7", "9999"],
+        Field::BatchSize | Field::MaxExportBatchSize | Field::MaxEvents | Field::MaxLinks => {
+            ["7", "9999"]
+        }
         Field::FlushInterval | Field::ExportTimeout | Field::FlushTimeout => ["0.25", "1min"],
         Field::MaxQueueSize => ["1000", "1000000"],
         Field::MaxQueueBytes => ["32MiB", "100000000"],
         Field::MaxAttributes => ["128", "2000"],
         Field::MaxAttributeLength | Field::MaxSpanSize => ["20MiB", "100KB"],
-        Field::Filter => ["debug", "info,my_crate=trace"],
+        Field::Filter | Field::SpanEvents => ["debug", "info,my_crate=trace"],
         Field::SpanNameFilters => [
             r#"{"include":[{"type":"prefix","value":"a."}]}"#,
             r#"{"exclude":["a.b", "c"]}"#,
@@ -109,6 +111,7 @@ fn samples(field: Field) -> [&'static str; 2] {
         Field::Redact => ["off", "ssn, account_number"],
         Field::DefaultEventType => ["model", "chain"],
         Field::AllowInsecure
+        | Field::EventTypeFromName
         | Field::SessionAutoCreate
         | Field::SkipSessionStart
         | Field::DisableBatch
@@ -143,7 +146,11 @@ fn refused(field: Field) -> &'static [&'static str] {
             r#"{"x": ["SECRET"]}"#,
             "authorization=SECRET",
         ],
-        Field::BatchSize | Field::MaxExportBatchSize | Field::MaxEvents | Field::MaxQueueSize => &[
+        Field::BatchSize
+        | Field::MaxExportBatchSize
+        | Field::MaxEvents
+        | Field::MaxLinks
+        | Field::MaxQueueSize => &[
             "0",
             "-1",
             "1.5",
@@ -158,7 +165,7 @@ fn refused(field: Field) -> &'static [&'static str] {
         Field::MaxAttributes => &["127", "10001", "x"],
         Field::MaxQueueBytes => &["1", "2GiB", "x"],
         Field::MaxAttributeLength | Field::MaxSpanSize => &["1023", "101MiB", "10M", "x"],
-        Field::Filter => &["a=b=c", "my_crate=loud"],
+        Field::Filter | Field::SpanEvents => &["a=b=c", "my_crate=loud"],
         Field::SpanNameFilters => &[
             "a.",
             r#"{"include":[{"type":"regex","value":"a."}]}"#,
@@ -169,6 +176,7 @@ fn refused(field: Field) -> &'static [&'static str] {
         Field::DefaultEventType => &["session", "llm"],
         Field::OtlpEnabled
         | Field::AllowInsecure
+        | Field::EventTypeFromName
         | Field::SessionAutoCreate
         | Field::SkipSessionStart
         | Field::Git
@@ -230,6 +238,7 @@ fn set(builder: Builder, field: Field, value: Value) -> Builder {
         (Field::MaxAttributes, Value::Number(n)) => builder.max_attributes(size(n)),
         (Field::MaxAttributeLength, Value::Number(n)) => builder.max_attribute_length(size(n)),
         (Field::MaxEvents, Value::Number(n)) => builder.max_events(size(n)),
+        (Field::MaxLinks, Value::Number(n)) => builder.max_links(size(n)),
         (Field::MaxSpanSize, Value::Number(n)) => builder.max_span_size(size(n)),
         (Field::Filter, Value::Text(text)) => builder.filter(text),
         (Field::SpanNameFilters, Value::NameFilters(filters)) => builder
@@ -238,7 +247,9 @@ fn set(builder: Builder, field: Field, value: Value) -> Builder {
         (Field::SampleRate, Value::Rate(rate)) => builder.sample_rate(rate),
         (Field::CaptureContent, Value::Flag(on)) => builder.capture_content(on),
         (Field::Redact, Value::Redact(redact)) => builder.redact(redact),
+        (Field::SpanEvents, Value::Text(text)) => builder.span_events(text),
         (Field::DefaultEventType, Value::Text(text)) => builder.default_event_type(text),
+        (Field::EventTypeFromName, Value::Flag(on)) => builder.event_type_from_name(on),
         (Field::TestMode, Value::Flag(on)) => builder.test_mode(on),
         (Field::DisableTracing, Value::Flag(on)) => builder.disable_tracing(on),
         (Field::Verbose, Value::Flag(on)) => builder.verbose(on),
@@ -428,8 +439,10 @@ fn bad_values_in_code_name_the_setter() {
             Builder::new().max_attribute_length(1023),
         ),
         (Field::MaxEvents, Builder::new().max_events(0)),
+        (Field::MaxLinks, Builder::new().max_links(10_001)),
         (Field::MaxSpanSize, Builder::new().max_span_size(1)),
         (Field::Filter, Builder::new().filter("a=b=c")),
+        (Field::SpanEvents, Builder::new().span_events("a=b=c")),
         (
             Field::SpanNameFilters,
             Builder::new().span_name_filters("a").include_spans(["b"]),

@@ -23,6 +23,7 @@ pub(crate) fn is_failed(record: &SpanRecord) -> bool {
                 event |= callsite.is_some_and(|meta| *meta.level() == Level::ERROR);
                 continue;
             }
+            Entry::Link(_) => continue,
         };
         match key {
             "honeyhive_error" | "honeyhive.error" => explicit = is_something(value),

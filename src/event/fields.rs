@@ -4,13 +4,10 @@
 //! An entry is a byte that says how key and value are written, the key (an index into the callsite's fields, or the
 //! text of a name) and the value. An event is an entry that holds the entries of its own fields.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::Metadata;
-
-use super::semconv::{Identity, identity};
 
 /// How much a record may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +18,8 @@ pub(crate) struct Limits {
     pub(crate) span: usize,
     /// Events of a span.
     pub(crate) events: u32,
+    /// Links of a span.
+    pub(crate) links: u32,
 }
 
 /// Whose field an entry is.
@@ -58,6 +57,14 @@ pub(crate) enum Value<'a> {
 pub(crate) enum Entry<'a> {
     Field(Key<'a>, Value<'a>),
     Event(EventEntry<'a>),
+    Link(LinkEntry),
+}
+
+/// Another span that this one follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkEntry {
+    pub(crate) trace_id: u128,
+    pub(crate) span_id: u64,
 }
 
 /// A tracing event inside the span.
@@ -71,6 +78,7 @@ pub(crate) struct EventEntry<'a> {
 
 const BY_NAME: u8 = 0x10;
 const EVENT: u8 = 0xE0;
+const LINK: u8 = 0xE1;
 
 const FALSE: u8 = 0;
 const TRUE: u8 = 1;
@@ -160,6 +168,13 @@ pub(crate) fn end_event(bytes: &mut [u8], start: usize) {
     patch(bytes, start, length);
 }
 
+/// Appends a link.
+pub(crate) fn put_link(bytes: &mut Vec<u8>, link: LinkEntry) {
+    bytes.push(LINK);
+    bytes.extend_from_slice(&link.trace_id.to_le_bytes());
+    bytes.extend_from_slice(&link.span_id.to_le_bytes());
+}
+
 fn put_head(bytes: &mut Vec<u8>, key: Key<'_>, kind: u8) {
     match key {
         Key::Field(index) => bytes.extend_from_slice(&[kind, index]),
@@ -201,13 +216,10 @@ fn put_tail(bytes: &mut Vec<u8>, text: &str, limit: usize) -> bool {
         bytes.extend_from_slice(text.as_bytes());
         return false;
     }
-    let start = bytes.len() + 4;
-    bytes.extend_from_slice(&[0; 4]);
-    let marker = Marker::new(text.len());
-    bytes.extend_from_slice(cut(text, limit.saturating_sub(marker.as_str().len())).as_bytes());
-    bytes.extend_from_slice(marker.as_str().as_bytes());
-    let length = len32(bytes.len() - start);
-    patch(bytes, start, length);
+    let (kept, marker) = parts(text, limit);
+    bytes.extend_from_slice(&len32(kept.len() + marker.len()).to_le_bytes());
+    bytes.extend_from_slice(kept.as_bytes());
+    bytes.extend_from_slice(marker.as_bytes());
     true
 }
 
@@ -284,21 +296,16 @@ pub(crate) fn cut(text: &str, limit: usize) -> &str {
     text.get(..end).unwrap_or("")
 }
 
-/// What stands at the end of a text that was cut.
-struct Marker {
-    text: String,
+/// `text` cut to `limit` bytes, with a marker at its end.
+pub(crate) fn shortened(text: &str, limit: usize) -> String {
+    let (kept, marker) = parts(text, limit);
+    [kept, &marker].concat()
 }
 
-impl Marker {
-    fn new(length: usize) -> Self {
-        Self {
-            text: format!("… [cut: {length} bytes]"),
-        }
-    }
-
-    fn as_str(&self) -> &str {
-        &self.text
-    }
+/// What is kept of a text that is cut, and what then stands at its end.
+fn parts(text: &str, limit: usize) -> (&str, String) {
+    let marker = format!("… [cut: {} bytes]", text.len());
+    (cut(text, limit.saturating_sub(marker.len())), marker)
 }
 
 fn len16(text: &str) -> u16 {
@@ -362,6 +369,12 @@ impl<'a> Reader<'a> {
                 fields,
             }));
         }
+        if op == LINK {
+            return Some(Entry::Link(LinkEntry {
+                trace_id: u128::from_le_bytes(self.array()?),
+                span_id: u64::from_le_bytes(self.array()?),
+            }));
+        }
         let key = if op & BY_NAME == 0 {
             Key::Field(self.array::<1>()?[0])
         } else {
@@ -411,127 +424,6 @@ pub(crate) fn field_name(meta: &Metadata<'static>, index: u8) -> &'static str {
         .map_or("", |field| field.name())
 }
 
-/// What a compaction could not keep.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lost {
-    /// Fields that were cut or had to go.
-    pub(crate) fields: u32,
-    /// Events that had to go.
-    pub(crate) events: u32,
-}
-
-/// Keeps the last write of every field, and shortens the largest texts until all of it fits into `limit` bytes.
-///
-/// The newest value of a field is never the one that is lost; many small values stay whole where a few large ones are
-/// cut. Where cutting is not enough, events go, and then the fields that were first seen last.
-pub(crate) fn compact(bytes: &mut Vec<u8>, meta: &'static Metadata<'static>, limit: usize) -> Lost {
-    let names: Vec<&str> = meta.fields().iter().map(|field| field.name()).collect();
-    // Each field's first and last write.
-    let mut writes: HashMap<Identity<'_>, (usize, usize)> = HashMap::new();
-    let mut entries = Vec::new();
-    for (position, entry) in Reader::new(bytes).enumerate() {
-        let identity = match entry {
-            Entry::Field(Key::Field(index), _) => {
-                identity(names.get(usize::from(index)).copied().unwrap_or(""))
-            }
-            Entry::Field(Key::Name(name), _) => identity(name),
-            Entry::Event(_) => {
-                entries.push((None, entry));
-                continue;
-            }
-        };
-        writes.entry(identity).or_insert((position, position)).1 = position;
-        entries.push((Some(identity), entry));
-    }
-    // In the order in which fields were first written; events come last.
-    let mut kept: Vec<(usize, &Entry<'_>)> = Vec::with_capacity(writes.len());
-    for (position, (identity, entry)) in entries.iter().enumerate() {
-        match identity.and_then(|identity| writes.get(&identity)) {
-            Some((first, last)) if *last == position => kept.push((*first, entry)),
-            Some(_) => {}
-            None => kept.push((entries.len() + position, entry)),
-        }
-    }
-    kept.sort_unstable_by_key(|(rank, _)| *rank);
-
-    let lengths = kept.iter().map(|(_, entry)| text_length(entry));
-    let fixed: usize = kept.iter().map(|(_, entry)| overhead(entry)).sum();
-    let cap = largest_cap(lengths, limit.saturating_sub(fixed)).max(SMALL);
-    let mut room = Some(limit);
-    let mut rebuilt = Vec::with_capacity(bytes.len().min(limit));
-    let mut lost = Lost::default();
-    for (_, entry) in kept {
-        let size = overhead(entry) + text_length(entry).min(cap);
-        // Once something had to go, so has what came after it.
-        room = room.and_then(|room| room.checked_sub(size));
-        match entry {
-            Entry::Field(..) if room.is_none() => lost.fields += 1,
-            Entry::Event(_) if room.is_none() => lost.events += 1,
-            Entry::Field(key, value) => {
-                lost.fields += u32::from(put(&mut rebuilt, *key, *value, cap));
-            }
-            Entry::Event(event) => {
-                let start = begin_event(&mut rebuilt, event.callsite, event.ticks);
-                rebuilt.extend_from_slice(event.fields.bytes);
-                end_event(&mut rebuilt, start);
-            }
-        }
-    }
-    *bytes = rebuilt;
-    lost
-}
-
-/// Texts up to this long are not cut: the marker would save next to nothing.
-const SMALL: usize = 64;
-
-fn text_length(entry: &Entry<'_>) -> usize {
-    match entry {
-        Entry::Field(_, Value::Str(text) | Value::Debug(text) | Value::Json(text)) => text.len(),
-        Entry::Field(_, Value::Error { message, .. }) => message.len(),
-        Entry::Field(..) | Entry::Event(_) => 0,
-    }
-}
-
-/// The bytes of an entry that shortening its text cannot save.
-fn overhead(entry: &Entry<'_>) -> usize {
-    let (key, value) = match entry {
-        Entry::Event(event) => return event.fields.bytes.len() + 15,
-        Entry::Field(key, value) => (key, value),
-    };
-    let key = match key {
-        Key::Field(_) => 2,
-        Key::Name(name) => 3 + name.len(),
-    };
-    let value = match value {
-        Value::Bool(_) => 0,
-        Value::I64(_) | Value::U64(_) | Value::F64(_) => 8,
-        Value::I128(_) | Value::U128(_) => 16,
-        Value::Str(_) | Value::Debug(_) | Value::Json(_) => 4,
-        Value::Error { kind, .. } => 6 + kind.len(),
-    };
-    key + value
-}
-
-/// The largest cap with which texts of these lengths, each cut to it, fit into `budget`.
-fn largest_cap(lengths: impl Iterator<Item = usize>, budget: usize) -> usize {
-    let mut lengths: Vec<usize> = lengths.filter(|length| *length > 0).collect();
-    if lengths.iter().sum::<usize>() <= budget {
-        return usize::MAX;
-    }
-    lengths.sort_unstable();
-    let mut left = budget;
-    let mut count = lengths.len();
-    for length in lengths {
-        let share = left / count.max(1);
-        if length > share {
-            return share;
-        }
-        left -= length;
-        count -= 1;
-    }
-    usize::MAX
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -544,6 +436,7 @@ mod tests {
                     format!("event {}@{}", event.callsite, event.ticks),
                     format!("{}", event.fields.count()),
                 ),
+                Entry::Link(link) => (format!("{link:?}"), String::new()),
             })
             .collect()
     }
@@ -574,6 +467,11 @@ mod tests {
         let start = begin_event(&mut bytes, 3, 99);
         put(&mut bytes, Key::Field(0), Value::Bool(true), 100);
         end_event(&mut bytes, start);
+        let link = LinkEntry {
+            trace_id: 1 << 100,
+            span_id: 9,
+        };
+        put_link(&mut bytes, link);
 
         let mut expected = Vec::new();
         for (index, value) in values.iter().enumerate() {
@@ -581,6 +479,7 @@ mod tests {
             expected.push(("Name(\"a.b\")".to_owned(), format!("{value:?}")));
         }
         expected.push(("event 3@99".to_owned(), "1".to_owned()));
+        expected.push((format!("{link:?}"), String::new()));
         assert_eq!(read(&bytes), expected);
     }
 
@@ -639,13 +538,5 @@ mod tests {
             Formatted::Panicked
         );
         assert_eq!(read(&bytes)[0].1, "Debug(\"<panicked while formatting>\")");
-    }
-
-    #[test]
-    fn the_largest_are_cut_first() {
-        assert_eq!(largest_cap([10, 10, 1000].into_iter(), 520), 500);
-        assert_eq!(largest_cap([10, 10, 10].into_iter(), 30), usize::MAX);
-        assert_eq!(largest_cap([400, 10, 1000].into_iter(), 410), 200);
-        assert_eq!(largest_cap([1, 2].into_iter(), 0), 0);
     }
 }

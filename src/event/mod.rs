@@ -2,6 +2,7 @@
 //! workers or encodings.
 
 pub(crate) mod carried;
+pub(crate) mod compact;
 pub(crate) mod content;
 pub(crate) mod directory;
 pub(crate) mod failure;
@@ -12,11 +13,11 @@ pub(crate) mod value;
 use std::fmt;
 use std::sync::Arc;
 
-use tracing::Metadata;
+use tracing::{Level, Metadata};
 
 use crate::id::SessionId;
 use carried::Carried;
-use fields::{Key, Limits, Value};
+use fields::{Key, Limits, LinkEntry, Value};
 
 /// What an event is on the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +43,13 @@ impl EventType {
             Self::Chain => "chain",
             Self::Session => "session",
         }
+    }
+}
+
+/// Its name on the wire.
+impl From<EventType> for String {
+    fn from(event_type: EventType) -> Self {
+        event_type.as_str().to_owned()
     }
 }
 
@@ -78,6 +86,8 @@ pub(crate) struct Head {
     pub(crate) lost_fields: u32,
     pub(crate) events: u32,
     pub(crate) lost_events: u32,
+    pub(crate) links: u32,
+    pub(crate) lost_links: u32,
 }
 
 /// An open span.
@@ -194,7 +204,9 @@ impl SpanRecord {
         entries: &[u8],
         limits: Limits,
     ) {
-        if self.head.events >= limits.events {
+        // One error more than there is room for: that the span failed must not be what is lost.
+        let spare = u32::from(*callsite.level() == Level::ERROR);
+        if self.head.events >= limits.events.saturating_add(spare) {
             self.head.lost_events = self.head.lost_events.saturating_add(1);
             return;
         }
@@ -213,6 +225,17 @@ impl SpanRecord {
         let start = fields::begin_event(&mut self.fields, index, ticks);
         self.fields.extend_from_slice(entries);
         fields::end_event(&mut self.fields, start);
+        self.settle(limits);
+    }
+
+    /// Appends a link, or counts it when the span has its fill.
+    pub(crate) fn append_link(&mut self, link: LinkEntry, limits: Limits) {
+        if self.head.links >= limits.links {
+            self.head.lost_links = self.head.lost_links.saturating_add(1);
+            return;
+        }
+        self.head.links += 1;
+        fields::put_link(&mut self.fields, link);
         self.settle(limits);
     }
 
@@ -243,8 +266,14 @@ impl SpanRecord {
     }
 
     fn compact(&mut self, limits: Limits) {
-        let lost = fields::compact(&mut self.fields, self.head.meta, limits.span);
+        let lost = compact::compact(
+            &mut self.fields,
+            self.head.meta,
+            &self.callsites,
+            limits.span,
+        );
         self.head.lost_fields = self.head.lost_fields.saturating_add(lost.fields);
         self.head.lost_events = self.head.lost_events.saturating_add(lost.events);
+        self.head.lost_links = self.head.lost_links.saturating_add(lost.links);
     }
 }

@@ -49,6 +49,14 @@ pub(crate) const NAMESPACES: [&str; 7] = [
     "user_properties",
 ];
 
+/// Whether a field stands for a whole bucket, whose keys come from its value.
+pub(crate) fn is_bucket(field: &str) -> bool {
+    field
+        .strip_prefix("honeyhive")
+        .and_then(|rest| rest.strip_prefix(['.', '_']))
+        .is_some_and(|rest| NAMESPACES.contains(&rest))
+}
+
 /// How a value of an attribute is turned into an event type.
 #[derive(Debug)]
 enum Values {
@@ -209,6 +217,106 @@ pub(crate) fn event_type<'a>(
     model.then_some(std::borrow::Cow::Borrowed("model"))
 }
 
+/// What the spans of frameworks are that say nothing of it in attributes: target, name of the span, type.
+const FRAMEWORK_SPANS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "langchain_rust",
+        &[
+            ("llm.generate", "model"),
+            ("chain.call", "chain"),
+            ("agent.run", "chain"),
+            ("agent.plan", "chain"),
+            ("tool.call", "tool"),
+        ],
+    ),
+    (
+        "adk",
+        &[
+            ("call_llm", "model"),
+            ("model.generate_content", "model"),
+            ("gen_ai.generate", "model"),
+            ("agent.execute", "chain"),
+            ("run", "chain"),
+            // The macro name of its tool spans.
+            ("", "tool"),
+        ],
+    ),
+];
+
+/// The type of a span of a framework.
+pub(crate) fn type_of_framework_span(target: &str, span: &str) -> Option<&'static str> {
+    let (_, spans) = FRAMEWORK_SPANS
+        .iter()
+        .find(|(framework, _)| is_of_framework(target, framework))?;
+    let found = spans.iter().find(|(name, _)| *name == span);
+    found.map(|(_, event_type)| *event_type)
+}
+
+/// Whether a target is in a crate of this name, or of a name that starts with it and an underscore.
+pub(crate) fn is_of_framework(target: &str, framework: &str) -> bool {
+    target
+        .strip_prefix(framework)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('_') || rest.starts_with("::"))
+}
+
+/// Whether `target` is `module` or below it.
+pub(crate) fn is_within(target: &str, module: &str) -> bool {
+    target
+        .strip_prefix(module)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// Words in the name of a span that make it a model call, for those who ask for that.
+const MODEL_WORDS: &[&str] = &[
+    "llm",
+    "model",
+    "gpt",
+    "claude",
+    "llama",
+    "gemini",
+    "mistral",
+    "palm",
+    "chat",
+    "completion",
+    "generate",
+    "inference",
+    "openai",
+    "anthropic",
+    "bedrock",
+    "google",
+    "generativeai",
+    "ai",
+    "ml",
+    "nlp",
+];
+
+/// Attributes that name a model, for those who ask for that.
+pub(crate) const MODEL_NAMES: &[&str] = &[
+    "llm.request.model",
+    "llm.response.model",
+    "llm.model.name",
+    "gen_ai.request.model",
+    "gen_ai.response.model",
+    "openai.model",
+    "anthropic.model",
+    "bedrock.model_id",
+    "google.model",
+    "model_name",
+    "model_id",
+    "model_type",
+    "ai_model",
+];
+
+/// Whether a word of the name is one of those that stand for a model call.
+pub(crate) fn is_model_name(name: &str) -> bool {
+    name.split(|character: char| !character.is_alphanumeric())
+        .any(|word| {
+            MODEL_WORDS
+                .iter()
+                .any(|known| word.eq_ignore_ascii_case(known))
+        })
+}
+
 /// Prefixes of attributes that are some convention's own and pass to the wire under the name they have.
 const CONVENTION_PREFIXES: &[&str] = &[
     "gen_ai.",
@@ -292,24 +400,48 @@ pub(crate) fn identity(attribute: &str) -> Identity<'_> {
     }
 }
 
-/// What a model's answer leaves on its span.
-const ANSWER_PREFIXES: &[&str] = &[
-    "gen_ai.response.",
-    "gen_ai.usage.",
-    "gen_ai.output.",
-    "gen_ai.completion",
-    "llm.output_messages",
-    "llm.token_count",
-    "llm.usage.",
-    "output.",
+/// Fields without which an event cannot be found, or looks as if all had been well: the last to be given up.
+const CORE: &[&str] = &[
+    "event_type",
+    "event_type_raw",
+    "event_name",
+    "event_id",
+    "session_id",
+    "project",
+    "source",
+    "error",
+    "error_type",
+    "metadata.run_id",
+    "metadata.dataset_id",
+    "metadata.datapoint_id",
+];
+const CORE_ELSEWHERE: &[&str] = &[
+    "error",
+    "error.message",
+    "error.type",
+    "exception.message",
+    "exception.type",
+    "otel.name",
+    "otel.status_code",
+    "otel.status_message",
+    "otel.status_description",
+    "gen_ai.operation.name",
+    "openinference.span.kind",
+    "traceloop.span.kind",
 ];
 
-/// Whether an attribute shows that a model answered.
-pub(crate) fn is_answer(attribute: &str) -> bool {
-    ANSWER_PREFIXES
-        .iter()
-        .any(|prefix| attribute.starts_with(prefix))
+/// Whether a field must not be lost.
+pub(crate) fn is_core(field: &str) -> bool {
+    match field.strip_prefix("honeyhive") {
+        Some(rest) => rest
+            .strip_prefix(['.', '_'])
+            .is_some_and(|rest| CORE.contains(&rest)),
+        None => CORE_ELSEWHERE.contains(&field),
+    }
 }
+
+/// Metadata that says which run of an experiment an event belongs to: outside the limit of attributes.
+pub(crate) const CORE_METADATA: [&str; 3] = ["run_id", "dataset_id", "datapoint_id"];
 
 /// Lists that the platform reads as one JSON text instead of one attribute an element.
 const WHOLE: &[(&str, &str)] = &[

@@ -2,11 +2,13 @@
 //!
 //! A number, a boolean and a text keep their type; everything else becomes JSON text, which the worker takes apart.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::ser::{Impossible, Serialize, Serializer};
+use serde_json::ser::Formatter;
 
 use super::fields::{self, Key, Value, cut};
 
@@ -57,7 +59,8 @@ fn put_json<T: Serialize + ?Sized>(
         limit,
         full: false,
     };
-    let result = serde_json::to_writer(&mut writer, value);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut writer, Exact);
+    let result = value.serialize(&mut serializer);
     if writer.full {
         // No longer JSON, but still worth reading.
         let text = String::from_utf8_lossy(&writer.text);
@@ -69,6 +72,69 @@ fn put_json<T: Serialize + ?Sized>(
     let text = std::str::from_utf8(&writer.text).map_err(|error| error.to_string())?;
     fields::put(bytes, Key::Name(key), Value::Json(text), usize::MAX);
     Ok(Outcome::Whole)
+}
+
+/// The objects that were written to one bucket as one: of two writes of a key the later counts. Nothing, if they are
+/// not all objects.
+pub(crate) fn merged(writes: &[&str]) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let mut all = serde_json::Map::new();
+    for text in writes {
+        match serde_json::from_str(text) {
+            Ok(serde_json::Value::Object(map)) => all.extend(map),
+            _ => return None,
+        }
+    }
+    Some(all)
+}
+
+/// JSON whose integers survive being read again, as text where they have more than 64 bits; bytes are text too.
+struct Exact;
+
+impl Formatter for Exact {
+    fn write_i128<W: io::Write + ?Sized>(&mut self, writer: &mut W, value: i128) -> io::Result<()> {
+        match i64::try_from(value) {
+            Ok(value) => write!(writer, "{value}"),
+            Err(_) => write!(writer, "\"{value}\""),
+        }
+    }
+
+    fn write_u128<W: io::Write + ?Sized>(&mut self, writer: &mut W, value: u128) -> io::Result<()> {
+        match u64::try_from(value) {
+            Ok(value) => write!(writer, "{value}"),
+            Err(_) => write!(writer, "\"{value}\""),
+        }
+    }
+
+    fn write_byte_array<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        value: &[u8],
+    ) -> io::Result<()> {
+        serde_json::to_writer(writer, &*bytes_as_text(value)).map_err(io::Error::from)
+    }
+}
+
+/// Bytes as what they say, if that is UTF-8, else in base64.
+fn bytes_as_text(bytes: &[u8]) -> Cow<'_, str> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let three = [0, 1, 2].map(|at| group.get(at).copied().unwrap_or(0));
+        let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
+        for place in 0..4 {
+            let index = (bits >> (18 - 6 * place)) as usize & 63;
+            let letter = ALPHABET.get(index).copied().unwrap_or(b'A');
+            text.push(if place <= group.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// A writer that keeps the first `limit` bytes and refuses the rest.
@@ -182,8 +248,8 @@ impl Serializer for Scalar<'_> {
         self.put(Value::Str(value.encode_utf8(&mut [0; 4])))
     }
 
-    fn serialize_bytes(self, _: &[u8]) -> Result<Outcome, NotScalar> {
-        Err(NotScalar::Container)
+    fn serialize_bytes(self, value: &[u8]) -> Result<Outcome, NotScalar> {
+        self.put(Value::Str(&bytes_as_text(value)))
     }
 
     fn serialize_none(self) -> Result<Outcome, NotScalar> {
@@ -284,7 +350,7 @@ mod tests {
                 assert_eq!(key, Key::Name("k"));
                 format!("{value:?}")
             }
-            Entry::Event(_) => panic!("an event"),
+            other => panic!("{other:?}"),
         });
         (outcome, value)
     }
@@ -314,6 +380,35 @@ mod tests {
             whole("U128(340282366920938463463374607431768211455)")
         );
         assert_eq!(of([f64::NAN]), whole("Json(\"[null]\")"));
+        assert_eq!(
+            of([u128::MAX, 1]),
+            whole("Json(\"[\\\"340282366920938463463374607431768211455\\\",1]\")")
+        );
+        assert_eq!(
+            of([i128::from(i64::MIN)]),
+            whole("Json(\"[-9223372036854775808]\")")
+        );
+    }
+
+    #[test]
+    fn bytes_are_text() {
+        for (bytes, text) in [
+            (b"hi" as &[u8], "hi"),
+            (&[0xff], "/w=="),
+            (&[0xff, 0xfe], "//4="),
+            (&[0xff, 0xfe, 0x01], "//4B"),
+            (&[0xff, 0xfe, 0x01, 0x00], "//4BAA=="),
+        ] {
+            assert_eq!(bytes_as_text(bytes), text);
+        }
+        struct Bytes(&'static [u8]);
+        impl Serialize for Bytes {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_bytes(self.0)
+            }
+        }
+        assert_eq!(of(Bytes(b"hi")).1.unwrap(), "Str(\"hi\")");
+        assert_eq!(of([Bytes(&[0xff])]).1.unwrap(), "Json(\"[\\\"/w==\\\"]\")");
     }
 
     #[test]

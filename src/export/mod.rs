@@ -234,7 +234,9 @@ impl Exporter {
             ENDED => return,
             _ => {}
         }
-        let lost = u64::from(record.head.lost_fields) + u64::from(record.head.lost_events);
+        let lost = u64::from(record.head.lost_fields)
+            + u64::from(record.head.lost_events)
+            + u64::from(record.head.lost_links);
         if lost > 0 {
             shared.counters.cut.fetch_add(lost, Ordering::Relaxed);
         }
@@ -739,6 +741,8 @@ mod tests {
             lost_fields: 0,
             events: 0,
             lost_events: 0,
+            links: 0,
+            lost_links: 0,
         })
     }
 

@@ -6,7 +6,7 @@
 
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
-use tracing::{Level, Metadata, Subscriber};
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
@@ -35,20 +35,24 @@ pub(crate) struct Capture {
     /// The level, where the filter says nothing of targets.
     level: Option<LevelFilter>,
     targets: Targets,
+    /// Which events are sent along with their spans, and the level where no targets are told apart.
+    events: Targets,
+    events_level: Option<LevelFilter>,
 }
 
 impl Capture {
     pub(crate) fn new(config: &Config, enabled: bool) -> Self {
         let targets: Targets = config.filter.parse().unwrap_or_default();
-        let level = targets
-            .default_level()
-            .filter(|_| targets.iter().next().is_none());
+        let level = only_level(&targets);
+        let events: Targets = config.span_events.parse().unwrap_or_default();
+        let events_level = only_level(&events);
         Self {
             enabled,
             limits: Limits {
                 attribute: config.max_attribute_length,
                 span: config.max_span_size,
                 events: u32::try_from(config.max_events).unwrap_or(u32::MAX),
+                links: u32::try_from(config.max_links).unwrap_or(u32::MAX),
             },
             content: config.capture_content,
             sampling: Threshold::of(config.sample_rate),
@@ -58,19 +62,30 @@ impl Capture {
                 .cloned(),
             level,
             targets,
+            events,
+            events_level,
         }
     }
 
     /// Whether a callsite is ours.
     pub(crate) fn wants(&self, meta: &Metadata<'_>) -> bool {
-        if !self.enabled || !self.within_level(meta) {
+        if !self.enabled {
             return false;
         }
         if meta.is_event() {
-            wants_event(meta)
+            self.is_span_event(meta) || self.within_level(meta) && carries_fields(meta)
         } else {
-            meta.target() != OWN_TARGET
+            self.within_level(meta) && meta.target() != OWN_TARGET
         }
+    }
+
+    /// Whether an event is sent along with its span.
+    pub(crate) fn is_span_event(&self, meta: &Metadata<'_>) -> bool {
+        let within = match self.events_level {
+            Some(level) => *meta.level() <= level,
+            None => self.events.would_enable(meta.target(), meta.level()),
+        };
+        within && !is_log(meta)
     }
 
     fn within_level(&self, meta: &Metadata<'_>) -> bool {
@@ -84,24 +99,38 @@ impl Capture {
         if !self.enabled {
             return LevelFilter::OFF;
         }
-        self.level.unwrap_or_else(|| {
-            let levels = self.targets.iter().map(|(_, level)| level);
-            levels
-                .chain(self.targets.default_level())
-                .max()
-                .unwrap_or(LevelFilter::OFF)
-        })
+        let spans = self.level.unwrap_or_else(|| highest(&self.targets));
+        if spans == LevelFilter::OFF {
+            return spans;
+        }
+        spans.max(self.events_level.unwrap_or_else(|| highest(&self.events)))
     }
 }
 
-/// Errors, and events that carry something for their span.
-fn wants_event(meta: &Metadata<'_>) -> bool {
-    // Records of the `log` crate are logs, not errors of the span they were written in.
-    if meta.target() == OWN_TARGET || meta.fields().field("log.target").is_some() {
-        return false;
-    }
-    *meta.level() == Level::ERROR
-        || meta
+/// The level, where a filter says nothing of targets.
+fn only_level(filter: &Targets) -> Option<LevelFilter> {
+    filter
+        .default_level()
+        .filter(|_| filter.iter().next().is_none())
+}
+
+fn highest(filter: &Targets) -> LevelFilter {
+    let levels = filter.iter().map(|(_, level)| level);
+    levels
+        .chain(filter.default_level())
+        .max()
+        .unwrap_or(LevelFilter::OFF)
+}
+
+/// Records of the `log` crate, and our own, are logs: they do not belong to the span they were written in.
+fn is_log(meta: &Metadata<'_>) -> bool {
+    meta.target() == OWN_TARGET || meta.fields().field("log.target").is_some()
+}
+
+/// Whether an event carries something for its span.
+fn carries_fields(meta: &Metadata<'_>) -> bool {
+    !is_log(meta)
+        && meta
             .fields()
             .iter()
             .any(|field| selected_name(field.name()).is_some())

@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
-use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 use tracing_subscriber::filter::Filtered;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
@@ -28,7 +28,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::config::{Config, NameFilters};
 use crate::context::{Bases, NO_BASES, Remote};
 use crate::event::carried::Carried;
-use crate::event::fields::Limits;
+use crate::event::fields::{Limits, LinkEntry};
 use crate::event::{Fate, Head, SpanRecord, failure};
 use crate::export::Exporter;
 use crate::id::{self, SessionId};
@@ -200,6 +200,8 @@ impl Recorder {
             lost_fields: 0,
             events: 0,
             lost_events: 0,
+            links: 0,
+            lost_links: 0,
         });
         record.carry(origin.carried, origin.trace_state);
         if let Some(given) = left_out {
@@ -356,7 +358,7 @@ impl Recorder {
                 self.append(id, scratch, cut);
             }
         });
-        if *event.metadata().level() == Level::ERROR {
+        if self.shared.capture.load().is_span_event(event.metadata()) {
             let ticks = clock::ticks();
             visit::with_scratch(|scratch| {
                 let mut visitor = Visitor::new(scratch, limits.attribute);
@@ -369,6 +371,41 @@ impl Recorder {
                 });
             });
         }
+    }
+
+    fn on_follows_from<S>(&self, id: &Id, follows: &Id, cx: &Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let id = id.into_u64();
+        if self.table.lineage(id).is_none() {
+            return;
+        }
+        let mut target = follows.into_u64();
+        let found = loop {
+            if let Some(lineage) = self.table.lineage(target) {
+                break Some(lineage);
+            }
+            match cx
+                .span(&Id::from_u64(target))
+                .and_then(|span| span.parent())
+            {
+                Some(parent) => target = parent.id().into_u64(),
+                None => break None,
+            }
+        };
+        let limits = self.shared.capture.load().limits;
+        self.table.with(id, |record| match found {
+            Some(found) => record.append_link(
+                LinkEntry {
+                    trace_id: found.trace_id,
+                    span_id: found.span_id,
+                },
+                limits,
+            ),
+            // Closed by now, or not recorded: there is nothing to point to.
+            None => record.head.lost_links = record.head.lost_links.saturating_add(1),
+        });
     }
 
     fn on_exit(&self, id: &Id) {
@@ -563,14 +600,17 @@ where
         }
         let capture = self.recorder.shared.capture.load();
         if capture.wants(attributes.metadata()) {
-            self.recorder
-                .on_new_span(attributes, id, &cx, &capture);
+            self.recorder.on_new_span(attributes, id, &cx, &capture);
         }
         self.gate.on_new_span(attributes, id, cx);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
         self.recorder.on_record(id, values);
+    }
+
+    fn on_follows_from(&self, id: &Id, follows: &Id, cx: Context<'_, S>) {
+        self.recorder.on_follows_from(id, follows, &cx);
     }
 
     fn on_event(&self, event: &Event<'_>, cx: Context<'_, S>) {

@@ -1,8 +1,9 @@
-//! The attributes of a span: values as the wire has them, by key, the last write of each, no more than are allowed.
-//! Knows which containers are taken apart, not what a name means.
+//! Attributes by key: containers taken apart, the last write of each key kept, their number bounded. Knows the values of
+//! records and how they go over the wire, not what attributes mean to an event.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use uuid::Uuid;
 
@@ -46,26 +47,43 @@ impl<'a> Attribute<'a> {
         Self::new("", name, Scalar::Text(value.into()))
     }
 
+    /// Whether this is its name on the wire, or the name of the plain field it comes from.
+    pub(super) fn is_called(&self, full: &str) -> bool {
+        if self.prefix.is_empty() || self.prefix == name::INPUTS && self.name == full {
+            return self.name == full;
+        }
+        full.strip_prefix(self.prefix)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .is_some_and(|rest| rest == self.name)
+    }
+
     pub(super) fn is(&self, prefix: &str, name: &str) -> bool {
         self.name == name && self.prefix == prefix
     }
 }
 
 /// Attributes by key, the last write of each.
+#[derive(Debug)]
 pub(super) struct Attributes<'a> {
-    pub(super) list: Vec<Attribute<'a>>,
+    list: Vec<Attribute<'a>>,
     /// For each, when it was first written.
     ranks: Vec<usize>,
     /// When what is being put was first written.
     pub(super) rank: usize,
-    /// Made when the list is too long to be searched.
-    index: HashMap<(&'static str, String), usize>,
+    /// Hashes of names to places, made when the list is too long to be searched. Of two names with one hash only the
+    /// first is here.
+    index: HashMap<u64, usize>,
+    hasher: RandomState,
     max: usize,
+    /// How many of the list do not count against `max`.
+    core: usize,
     pub(super) dropped: u32,
 }
 
 /// Longer lists are indexed.
 const SEARCHED: usize = 24;
+/// A container is not taken apart where the names of its parts would be longer.
+const MAX_NAME: usize = 1024;
 
 impl<'a> Attributes<'a> {
     pub(super) fn new(max: usize) -> Self {
@@ -74,44 +92,83 @@ impl<'a> Attributes<'a> {
             ranks: Vec::with_capacity(8),
             rank: 0,
             index: HashMap::new(),
+            hasher: RandomState::new(),
             max,
+            core: 0,
             dropped: 0,
         }
     }
 
     /// Lets go of those that were first written last, where there are too many.
     pub(super) fn trim(&mut self) {
-        let surplus = self.list.len().saturating_sub(self.max);
+        let surplus = self.counted().saturating_sub(self.max);
         if surplus == 0 {
             return;
         }
-        let mut order: Vec<(usize, usize)> = self.ranks.iter().copied().zip(0..).collect();
+        let counted = |attribute: &Attribute<'_>| !is_core(attribute.prefix, &attribute.name);
+        let places = self.ranks.iter().copied().zip(0..);
+        let mut order: Vec<(usize, usize)> = places
+            .zip(&self.list)
+            .filter(|(_, attribute)| counted(attribute))
+            .map(|(place, _)| place)
+            .collect();
         order.sort_unstable();
         let Some(&bound) = order.get(self.max) else {
             return;
         };
-        let mut ranked = self.ranks.iter().copied().zip(0..);
-        self.list
-            .retain(|_| ranked.next().is_some_and(|rank| rank < bound));
+        let mut places = self.ranks.iter().copied().zip(0..);
+        self.list.retain(|attribute| {
+            let kept = places.next().is_some_and(|place| place < bound);
+            kept || !counted(attribute)
+        });
+        self.index.clear();
+        self.ranks.clear();
         self.dropped = u32::try_from(surplus).unwrap_or(u32::MAX);
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Scalar<'a>> {
-        if self.list.len() > SEARCHED {
-            return self
-                .index
-                .get(&("", key.to_owned()))
-                .and_then(|at| self.list.get(*at))
-                .map(|a| &a.value);
-        }
-        self.list
-            .iter()
-            .find(|attribute| attribute.is("", key))
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Attribute<'a>> {
+        self.list.iter()
+    }
+
+    /// Takes all attributes out; how many were dropped stays known.
+    pub(super) fn take(&mut self) -> Vec<Attribute<'a>> {
+        self.index.clear();
+        self.core = 0;
+        std::mem::take(&mut self.list)
+    }
+
+    pub(super) fn get(&self, prefix: &'static str, name: &str) -> Option<&Scalar<'a>> {
+        self.position(prefix, name)
+            .and_then(|at| self.list.get(at))
             .map(|attribute| &attribute.value)
     }
 
-    pub(super) fn has(&self, prefix: &str, name: &str) -> bool {
-        self.list.iter().any(|attribute| attribute.is(prefix, name))
+    fn position(&self, prefix: &'static str, name: &str) -> Option<usize> {
+        if self.list.len() > SEARCHED && !self.index.is_empty() {
+            let at = *self.index.get(&self.hasher.hash_one((prefix, name)))?;
+            if self
+                .list
+                .get(at)
+                .is_some_and(|known| known.is(prefix, name))
+            {
+                return Some(at);
+            }
+        }
+        self.list
+            .iter()
+            .position(|attribute| attribute.is(prefix, name))
+    }
+
+    /// Puts an attribute whose name is not taken yet.
+    pub(super) fn put_new(&mut self, attribute: Attribute<'a>) {
+        let Attribute {
+            prefix,
+            name,
+            value,
+        } = attribute;
+        if self.position(prefix, &name).is_none() {
+            self.insert(prefix, name, value);
+        }
     }
 
     pub(super) fn put(&mut self, prefix: &'static str, name: &'a str, value: Value<'a>) {
@@ -136,7 +193,7 @@ impl<'a> Attributes<'a> {
     /// Whether there is no room for all parts of a container: then one attribute that holds all of it is better than
     /// some of its parts.
     fn overflows(&self, container: &serde_json::Value) -> bool {
-        self.list.len().saturating_add(count_leaves(container)) > self.max
+        self.counted().saturating_add(count_leaves(container)) > self.max
     }
 
     /// A value for a whole namespace: the keys of an object become its keys.
@@ -148,35 +205,48 @@ impl<'a> Attributes<'a> {
         if text.starts_with(['{', '['])
             && let Ok(parsed) = serde_json::from_str::<serde_json::Value>(text)
         {
-            match parsed {
-                _ if self.overflows(&parsed) => {
-                    self.insert("", Cow::Borrowed(prefix), Scalar::Text(Cow::Borrowed(text)));
-                }
-                serde_json::Value::Object(map) => {
-                    for (key, value) in map {
-                        if semconv::is_whole(prefix, &key)
-                            && (value.is_array() || value.is_object())
-                        {
-                            self.insert(
-                                prefix,
-                                Cow::Owned(key),
-                                Scalar::Text(Cow::Owned(value.to_string())),
-                            );
-                        } else {
-                            self.flatten(prefix, key, value);
-                        }
-                    }
-                }
-                other => self.flatten(prefix, root_name(prefix).to_owned(), other),
-            }
+            self.put_bucket(prefix, parsed, Some(text));
             return;
         }
         self.insert(prefix, Cow::Borrowed(root_name(prefix)), scalar(value));
     }
 
-    fn flatten(&mut self, prefix: &'static str, path: String, value: serde_json::Value) {
-        // Depth is bounded: serde_json does not parse deeper than 128 levels.
+    /// See [`put_root`](Self::put_root); `text` is what was parsed.
+    pub(super) fn put_bucket(
+        &mut self,
+        prefix: &'static str,
+        parsed: serde_json::Value,
+        text: Option<&'a str>,
+    ) {
+        match parsed {
+            _ if self.overflows(&parsed) => {
+                let text = text.map_or_else(|| Cow::Owned(parsed.to_string()), Cow::Borrowed);
+                self.insert("", Cow::Borrowed(prefix), Scalar::Text(text));
+            }
+            serde_json::Value::Object(map) => {
+                for (key, value) in map {
+                    if semconv::is_whole(prefix, &key) && (value.is_array() || value.is_object()) {
+                        let text = Scalar::Text(Cow::Owned(value.to_string()));
+                        self.insert(prefix, Cow::Owned(key), text);
+                    } else {
+                        self.flatten(prefix, key, value);
+                    }
+                }
+            }
+            other => self.flatten(prefix, root_name(prefix).to_owned(), other),
+        }
+    }
+
+    pub(super) fn flatten(&mut self, prefix: &'static str, path: String, value: serde_json::Value) {
+        // Depth is bounded: serde_json does not parse deeper than 128 levels. So are names, or a long key above many
+        // leaves would be repeated for each of them.
         match value {
+            value @ (serde_json::Value::Array(_) | serde_json::Value::Object(_))
+                if path.len() > MAX_NAME =>
+            {
+                let text = Scalar::Text(Cow::Owned(value.to_string()));
+                self.insert(prefix, Cow::Owned(path), text);
+            }
             serde_json::Value::Null => {}
             serde_json::Value::Bool(value) => {
                 self.insert(prefix, Cow::Owned(path), Scalar::Bool(value));
@@ -209,19 +279,15 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    fn insert(&mut self, prefix: &'static str, name: Cow<'a, str>, value: Scalar<'a>) {
-        if self.list.len() <= SEARCHED {
-            if let Some(known) = self.list.iter_mut().find(|known| known.is(prefix, &name)) {
+    pub(super) fn insert(&mut self, prefix: &'static str, name: Cow<'a, str>, value: Scalar<'a>) {
+        if let Some(at) = self.position(prefix, &name) {
+            if let Some(known) = self.list.get_mut(at) {
                 known.value = value;
-                return;
             }
-        } else if let Some(known) = self
-            .index
-            .get(&(prefix, name.as_ref().to_owned()))
-            .and_then(|at| self.list.get_mut(*at))
-        {
-            known.value = value;
             return;
+        }
+        if is_core(prefix, &name) {
+            self.core += 1;
         }
         self.ranks.push(self.rank);
         self.list.push(Attribute {
@@ -233,11 +299,21 @@ impl<'a> Attributes<'a> {
         if added > SEARCHED {
             let from = if added == SEARCHED + 1 { 0 } else { added - 1 };
             for (at, attribute) in self.list.iter().enumerate().skip(from) {
-                self.index
-                    .insert((attribute.prefix, attribute.name.as_ref().to_owned()), at);
+                let name = (attribute.prefix, attribute.name.as_ref());
+                self.index.entry(self.hasher.hash_one(name)).or_insert(at);
             }
         }
     }
+
+    /// How many attributes count against the limit.
+    fn counted(&self) -> usize {
+        self.list.len().saturating_sub(self.core)
+    }
+}
+
+/// What a limit never takes.
+fn is_core(prefix: &str, name: &str) -> bool {
+    prefix == name::METADATA && semconv::CORE_METADATA.contains(&name)
 }
 
 fn root_name(prefix: &str) -> &'static str {
@@ -257,7 +333,14 @@ fn count_leaves(value: &serde_json::Value) -> usize {
     }
 }
 
-impl Scalar<'_> {
+impl<'a> Scalar<'a> {
+    pub(super) fn into_text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => text,
+            other => Cow::Owned(other.to_text().into_owned()),
+        }
+    }
+
     pub(super) fn to_text(&self) -> Cow<'_, str> {
         match self {
             Self::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
@@ -269,7 +352,7 @@ impl Scalar<'_> {
     }
 }
 
-fn double<'a>(value: f64) -> Scalar<'a> {
+pub(super) fn double<'a>(value: f64) -> Scalar<'a> {
     if value.is_finite() {
         Scalar::Double(value)
     } else if value.is_nan() {

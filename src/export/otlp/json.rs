@@ -58,11 +58,35 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
         text(out, &event.name);
         out.extend_from_slice(b",\"attributes\":");
         put_attributes(out, &event.attributes);
+        if event.dropped_attributes > 0 {
+            let _ = write!(
+                out,
+                ",\"droppedAttributesCount\":{}",
+                event.dropped_attributes
+            );
+        }
         out.push(b'}');
     }
     out.push(b']');
     if span.dropped_events > 0 {
         let _ = write!(out, ",\"droppedEventsCount\":{}", span.dropped_events);
+    }
+    if !span.links.is_empty() {
+        out.extend_from_slice(b",\"links\":[");
+        for (index, link) in span.links.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            let _ = write!(
+                out,
+                "{{\"traceId\":\"{:032x}\",\"spanId\":\"{:016x}\"}}",
+                link.trace_id, link.span_id
+            );
+        }
+        out.push(b']');
+    }
+    if span.dropped_links > 0 {
+        let _ = write!(out, ",\"droppedLinksCount\":{}", span.dropped_links);
     }
     out.extend_from_slice(match span.status {
         Status::Unset => b",\"status\":{\"code\":\"STATUS_CODE_UNSET\"" as &[u8],

@@ -2,12 +2,14 @@
 
 mod attributes;
 mod body;
+mod convention;
 mod json;
 #[cfg(feature = "server")]
 pub(crate) mod proto;
 mod protobuf;
-mod session;
 pub(crate) mod redacted;
+mod session;
+mod shrink;
 mod span;
 
 use bytes::Bytes;
@@ -70,6 +72,7 @@ impl Envelope {
             reserved,
             ends: Vec::new(),
             sessions: Vec::new(),
+            session_added: false,
         }
     }
 
@@ -130,6 +133,18 @@ impl Envelope {
     }
 }
 
+/// A request holds at most 64 MiB: a span that is larger goes alone, and is cut to this.
+const MAX_SPAN_BYTES: usize = (64 << 20) - (256 << 10);
+
+/// What the worker has to tell of a span it encoded.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// Attributes, events and parts of values that were dropped or cut here.
+    pub(crate) lost: u32,
+    /// An explicit type that neither the platform nor the configuration knows.
+    pub(crate) unknown_type: Option<String>,
+}
+
 /// A batch under construction.
 #[derive(Debug)]
 pub(crate) struct BatchBuilder {
@@ -138,6 +153,8 @@ pub(crate) struct BatchBuilder {
     reserved: usize,
     ends: Vec<usize>,
     sessions: Vec<SessionId>,
+    /// The last span brought a session of its own.
+    session_added: bool,
 }
 
 impl BatchBuilder {
@@ -149,22 +166,52 @@ impl BatchBuilder {
         callsites: &[&'static Metadata<'static>],
         anchor: Anchor,
         settings: &Settings,
-    ) -> u32 {
+    ) -> Notes {
         let mut span = span::assemble(head, fields, callsites, anchor, settings);
         redacted::apply(&mut span, settings);
-        match self.protocol {
-            Protocol::HttpProtobuf => protobuf::put_span(&mut self.out, &span),
-            Protocol::HttpJson => {
-                self.comma();
-                json::put_span(&mut self.out, &span);
+        let before = self.out.len();
+        let mut attempt = 0;
+        loop {
+            self.encode(&span);
+            let size = self.out.len().saturating_sub(before);
+            if size <= MAX_SPAN_BYTES || attempt > shrink::ATTEMPTS {
+                break;
             }
+            self.out.truncate(before);
+            shrink::shrink(&mut span, size, MAX_SPAN_BYTES, attempt);
+            attempt += 1;
         }
         self.ends.push(self.out.len());
         // Neighbours mostly share a session.
-        if self.sessions.last() != Some(&head.session) && !self.sessions.contains(&head.session) {
+        self.session_added =
+            self.sessions.last() != Some(&head.session) && !self.sessions.contains(&head.session);
+        if self.session_added {
             self.sessions.push(head.session);
         }
-        span.dropped_attributes.saturating_sub(head.lost_fields)
+        span.notes
+    }
+
+    fn encode(&mut self, span: &span::Span<'_>) {
+        match self.protocol {
+            Protocol::HttpProtobuf => protobuf::put_span(&mut self.out, span),
+            Protocol::HttpJson => {
+                self.comma();
+                json::put_span(&mut self.out, span);
+            }
+        }
+    }
+
+    /// Takes the last span out again, unless it is the only one: it goes into the next batch.
+    pub(crate) fn give_back(&mut self) -> bool {
+        let Some([before, _]) = self.ends.last_chunk() else {
+            return false;
+        };
+        self.out.truncate(*before);
+        self.ends.pop();
+        if std::mem::take(&mut self.session_added) {
+            self.sessions.pop();
+        }
+        true
     }
 
     fn push_encoded(&mut self, span: &[u8]) {

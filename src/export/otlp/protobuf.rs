@@ -10,6 +10,9 @@ const FIXED64: u32 = 1;
 const LENGTH: u32 = 2;
 const FIXED32: u32 = 5;
 
+/// A link: the ids of trace and span.
+const LINK_LEN: usize = field_len(16) + field_len(8);
+
 /// Appends `span` as an element of `ScopeSpans.spans`.
 pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
     let attributes: usize = span
@@ -40,6 +43,8 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
         + counter_len(span.dropped_attributes)
         + events
         + counter_len(span.dropped_events)
+        + span.links.len() * field_len(LINK_LEN)
+        + counter_len(span.dropped_links)
         + status.map_or(0, field_len);
 
     out.reserve(length + 6);
@@ -70,8 +75,16 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
         for attribute in &event.attributes {
             put_attribute(out, 3, attribute);
         }
+        counter(out, 4, event.dropped_attributes);
     }
     counter(out, 12, span.dropped_events);
+    for link in &span.links {
+        tag(out, 13, LENGTH);
+        varint(out, LINK_LEN as u64);
+        bytes(out, 1, &link.trace_id.to_be_bytes());
+        bytes(out, 2, &link.span_id.to_be_bytes());
+    }
+    counter(out, 14, span.dropped_links);
     if let Some(length) = status {
         tag(out, 15, LENGTH);
         varint(out, length as u64);
@@ -174,7 +187,7 @@ fn event_len(event: &Event<'_>) -> usize {
         .iter()
         .map(|attribute| field_len(attribute_len(attribute)))
         .sum();
-    9 + field_len(event.name.len()) + attributes
+    9 + field_len(event.name.len()) + attributes + counter_len(event.dropped_attributes)
 }
 
 fn status_len(status: &Status<'_>) -> Option<usize> {

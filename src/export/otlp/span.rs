@@ -3,20 +3,21 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
-
-use tracing::Metadata;
-use uuid::Uuid;
 
 use super::attributes::{Attribute, Attributes, Scalar, scalar, text, truthy};
 use super::session::AutoCreate;
+use super::{Notes, convention};
 use crate::clock::Anchor;
+use crate::config::{EventTypes, Rule};
 use crate::event::directory;
-use crate::event::fields::{self, Entry, EventEntry, Key, Reader, Value};
+use crate::event::fields::{self, Entry, EventEntry, Key, LinkEntry, Reader, Value};
 use crate::event::semconv::{self, Identity, identity, name};
+use crate::event::value::merged;
 use crate::event::{EventType, Head};
-use crate::id::{EventId, SessionId};
+use crate::id::EventId;
 use crate::redact::Redactor;
+use std::sync::Arc;
+use tracing::{Level, Metadata};
 
 /// What the same configuration snapshot says to every span of a batch.
 #[derive(Clone, Debug)]
@@ -25,6 +26,9 @@ pub(crate) struct Settings {
     pub(crate) source: String,
     pub(crate) default_event_type: String,
     pub(crate) max_attributes: usize,
+    pub(crate) max_events: usize,
+    pub(crate) event_type_from_name: bool,
+    pub(crate) event_types: EventTypes,
     /// The ids of the evaluation, by their names in metadata.
     pub(crate) evaluation: Vec<(&'static str, String)>,
     /// Whether the platform makes sessions from their events.
@@ -51,7 +55,10 @@ pub(crate) struct Span<'a> {
     pub(crate) dropped_attributes: u32,
     pub(crate) events: Vec<Event<'a>>,
     pub(crate) dropped_events: u32,
+    pub(crate) links: Vec<LinkEntry>,
+    pub(crate) dropped_links: u32,
     pub(crate) status: Status<'a>,
+    pub(crate) notes: Notes,
 }
 
 /// The values of OTLP's `SpanKind`.
@@ -76,10 +83,16 @@ pub(crate) struct Event<'a> {
     pub(crate) name: Cow<'a, str>,
     pub(crate) time: u64,
     pub(crate) attributes: Vec<Attribute<'a>>,
+    pub(crate) dropped_attributes: u32,
 }
 
 /// The `flags` of a span whose parent is remote: that this is known, that it is so, and that the trace is sampled.
 pub(crate) const REMOTE_PARENT: u32 = 0x301;
+
+/// The name of the events that errors become.
+const EXCEPTION: &str = "exception";
+/// Attributes of one event.
+const MAX_EVENT_ATTRIBUTES: usize = 128;
 
 /// Reads a record.
 pub(crate) fn assemble<'a>(
@@ -102,8 +115,10 @@ pub(crate) fn assemble<'a>(
             Entry::Field(key, value) => {
                 let key = key_name(key, &names);
                 let (first, last) = writes.of_field(key, position);
-                if last == position {
-                    reading.attributes.rank = first;
+                reading.attributes.rank = first;
+                if let Some(all) = writes.buckets.get(&position) {
+                    reading.bucket(key, all);
+                } else if last == position {
                     reading.field(key, value);
                 }
             }
@@ -112,6 +127,7 @@ pub(crate) fn assemble<'a>(
                     reading.event(meta, event, anchor);
                 }
             }
+            Entry::Link(link) => reading.links.push(link),
         }
     }
     reading.finish(head, anchor, settings)
@@ -126,8 +142,14 @@ fn key_name<'a>(key: Key<'a>, names: &[&'static str]) -> &'a str {
 
 /// Where each field was written first and last. Only the last write is read, so a container takes the place of the one
 /// before; the first one says which fields go when there are too many, so a field that is written again and again is not
-/// the one that does. Nothing, where no field was written twice.
-struct Writes<'a>(Option<HashMap<Identity<'a>, (usize, usize)>>);
+/// the one that does.
+#[derive(Default)]
+struct Writes<'a> {
+    /// Nothing, where no field was written twice.
+    positions: Option<HashMap<Identity<'a>, (usize, usize)>>,
+    /// What several writes to one bucket came to, where the last of them stands.
+    buckets: HashMap<usize, serde_json::Map<String, serde_json::Value>>,
+}
 
 impl<'a> Writes<'a> {
     fn of(bytes: &'a [u8], names: &[&'static str]) -> Self {
@@ -145,23 +167,38 @@ impl<'a> Writes<'a> {
             }
         }
         if !again {
-            return Self(None);
+            return Self::default();
         }
         let mut positions = HashMap::new();
+        let mut written: HashMap<&str, Vec<&str>> = HashMap::new();
         for (position, entry) in Reader::new(bytes).enumerate() {
-            if let Entry::Field(key, _) = entry {
+            if let Entry::Field(key, value) = entry {
+                let key = key_name(key, names);
                 let (_, last) = positions
-                    .entry(identity(key_name(key, names)))
+                    .entry(identity(key))
                     .or_insert((position, position));
                 *last = position;
+                if let Value::Json(text) = value
+                    && semconv::is_bucket(key)
+                {
+                    written.entry(key).or_default().push(text);
+                }
             }
         }
-        Self(Some(positions))
+        let buckets = written
+            .into_iter()
+            .filter(|(_, writes)| writes.len() > 1)
+            .filter_map(|(key, writes)| Some((positions.get(&identity(key))?.1, merged(&writes)?)))
+            .collect();
+        Self {
+            positions: Some(positions),
+            buckets,
+        }
     }
 
     fn of_field(&self, key: &str, position: usize) -> (usize, usize) {
         let known = self
-            .0
+            .positions
             .as_ref()
             .and_then(|positions| positions.get(&identity(key)));
         known.copied().unwrap_or((position, position))
@@ -172,6 +209,7 @@ impl<'a> Writes<'a> {
 struct Reading<'a> {
     attributes: Attributes<'a>,
     events: Vec<Event<'a>>,
+    links: Vec<LinkEntry>,
     name: Option<Cow<'a, str>>,
     otel_name: Option<Cow<'a, str>>,
     kind: Kind,
@@ -179,10 +217,15 @@ struct Reading<'a> {
     project: Option<Cow<'a, str>>,
     source: Option<Cow<'a, str>>,
     trace_state: Option<Cow<'a, str>>,
+    event_id: Option<Cow<'a, str>>,
     /// What the work took, where somebody said so.
     duration: Option<f64>,
     /// Some attribute of a convention was seen, so the rules for the event type are worth asking.
     conventions: bool,
+    /// Some attribute was seen that may have to be translated.
+    foreign: bool,
+    /// What did not fit in here.
+    lost: u32,
     otel_status: Option<bool>,
     failure: Failure<'a>,
 }
@@ -203,6 +246,7 @@ impl<'a> Reading<'a> {
         Self {
             attributes: Attributes::new(max_attributes),
             events: Vec::new(),
+            links: Vec::new(),
             name: None,
             otel_name: None,
             kind: Kind::Internal,
@@ -210,8 +254,11 @@ impl<'a> Reading<'a> {
             project: None,
             source: None,
             trace_state: None,
+            event_id: None,
             duration: None,
             conventions: false,
+            foreign: false,
+            lost: 0,
             otel_status: None,
             failure: Failure::default(),
         }
@@ -243,10 +290,21 @@ impl<'a> Reading<'a> {
             _ if key.starts_with(name::BAGGAGE) => self.attributes.put("", key, value),
             _ if semconv::is_convention(key) => {
                 self.conventions = true;
+                self.foreign |= convention::concerns(key);
                 self.attributes.put("", key, value);
             }
             _ => self.attributes.put(name::INPUTS, key, value),
         }
+    }
+
+    /// Several writes to a whole bucket.
+    fn bucket(&mut self, key: &str, all: &serde_json::Map<String, serde_json::Value>) {
+        let namespace = key.get("honeyhive_".len()..).unwrap_or_default();
+        self.attributes.put_bucket(
+            prefix_of(namespace),
+            serde_json::Value::Object(all.clone()),
+            None,
+        );
     }
 
     /// A name of HoneyHive's own; `rest` is what follows `honeyhive_` or `honeyhive.`.
@@ -258,6 +316,7 @@ impl<'a> Reading<'a> {
             "error_type" => self.failure.kind = truthy(text(value)),
             "project" => self.project = truthy(text(value)),
             "source" => self.source = truthy(text(value)),
+            "event_id" => self.event_id = truthy(text(value)),
             "trace_state" => self.trace_state = truthy(text(value)),
             "duration_ms" if let Some(duration) = milliseconds(value) => {
                 self.duration = Some(duration);
@@ -312,16 +371,33 @@ impl<'a> Reading<'a> {
     }
 
     fn event(&mut self, meta: &'static Metadata<'static>, event: EventEntry<'a>, anchor: Anchor) {
+        let time = anchor.unix_nanos(event.ticks);
+        if *meta.level() == Level::ERROR {
+            self.error_event(meta, event, time);
+            return;
+        }
+        let mut attributes = Vec::new();
+        let mut message = None;
+        for (key, value) in named(meta, event) {
+            match key {
+                "message" => message = truthy(text(value)),
+                _ => attributes.push(Attribute::new("", key, scalar(value))),
+            }
+        }
+        attributes.push(Attribute::text("level", meta.level().as_str()));
+        attributes.push(Attribute::text("target", meta.target()));
+        self.push_event(Event {
+            name: message.unwrap_or(Cow::Borrowed(meta.name())),
+            time,
+            attributes,
+            dropped_attributes: 0,
+        });
+    }
+
+    fn error_event(&mut self, meta: &'static Metadata<'static>, event: EventEntry<'a>, time: u64) {
         let mut attributes = Vec::new();
         let (mut error, mut message, mut kind) = (None, None, None);
-        for entry in event.fields {
-            let Entry::Field(key, value) = entry else {
-                continue;
-            };
-            let key = match key {
-                Key::Field(index) => fields::field_name(meta, index),
-                Key::Name(name) => name,
-            };
+        for (key, value) in named(meta, event) {
             match key {
                 "message" => message = truthy(text(value)),
                 "error" | "err" | "exception" | "error.message" | "exception.message" => {
@@ -343,32 +419,55 @@ impl<'a> Reading<'a> {
             }
             (one, other) => one.or(other),
         };
-        if let Some(text) = &described {
-            attributes.push(Attribute::text("exception.message", text.clone()));
-        }
+        // What the platform reads stands first, and is not what a limit takes.
         if let Some(kind) = &kind {
-            attributes.push(Attribute::text("exception.type", kind.clone()));
+            attributes.insert(0, Attribute::text("exception.type", kind.clone()));
+        }
+        if let Some(text) = &described {
+            attributes.insert(0, Attribute::text("exception.message", text.clone()));
         }
         self.failure.event = described.or_else(|| Some(Cow::Borrowed(meta.name())));
         self.failure.event_kind = kind;
-        self.events.push(Event {
-            name: Cow::Borrowed("exception"),
-            time: anchor.unix_nanos(event.ticks),
+        self.push_event(Event {
+            name: Cow::Borrowed(EXCEPTION),
+            time,
             attributes,
+            dropped_attributes: 0,
         });
+    }
+
+    fn push_event(&mut self, mut event: Event<'a>) {
+        let over = event.attributes.len().saturating_sub(MAX_EVENT_ATTRIBUTES);
+        event.attributes.truncate(MAX_EVENT_ATTRIBUTES);
+        event.dropped_attributes = u32::try_from(over).unwrap_or(u32::MAX);
+        self.lost = self.lost.saturating_add(event.dropped_attributes);
+        self.events.push(event);
+    }
+
+    /// Makes room for an error that came after the last event there was room for.
+    fn trim_events(&mut self, max: usize) -> u32 {
+        let mut dropped = 0;
+        while self.events.len() > max {
+            let oldest = self.events.iter().position(|event| event.name != EXCEPTION);
+            self.events.remove(oldest.unwrap_or(0));
+            dropped += 1;
+        }
+        self.lost = self.lost.saturating_add(dropped);
+        dropped
     }
 
     fn finish(mut self, head: &Head, anchor: Anchor, settings: &'a Settings) -> Span<'a> {
         let start = anchor.unix_nanos(head.start);
         let end = anchor.unix_nanos(head.end.max(head.start)).max(start);
-        let event_type = self.event_type(settings);
+        let dropped_events = self.trim_events(settings.max_events);
+        let (event_type, span_kind, known) = self.event_type(head.meta, settings);
+        self.translate(head.meta, &event_type);
         let error = self.error(head);
         self.attributes.trim();
-        let incomplete = error.is_none()
-            && event_type.0 == EventType::Model.as_str()
-            && !self.attributes.list.iter().any(|attribute| {
-                attribute.prefix == name::OUTPUTS || semconv::is_answer(&attribute.name)
-            });
+        let incomplete = event_type == EventType::Model.as_str()
+            && error.is_none()
+            && !head.unfinished
+            && !self.attributes.iter().any(convention::is_answer);
         let explicit_name = self.name.take().or_else(|| self.otel_name.take());
         let span_name = match &explicit_name {
             Some(name) => name.clone(),
@@ -377,14 +476,14 @@ impl<'a> Reading<'a> {
         };
 
         // What makes the event findable does not count against the limit, and stands first.
-        let mut attributes = Vec::with_capacity(self.attributes.list.len() + 12);
-        let session = Scalar::Uuid(session_uuid(head.session));
+        let mut attributes = Vec::with_capacity(self.attributes.iter().len() + 12);
+        let session = Scalar::Uuid(head.session.uuid());
         let project = self
             .project
             .or(settings.project.as_deref().map(Cow::Borrowed));
         let source = self.source.unwrap_or(Cow::Borrowed(&settings.source));
         attributes.push(Attribute::new("", name::SESSION_ID, session));
-        let session = Scalar::Uuid(session_uuid(head.session));
+        let session = Scalar::Uuid(head.session.uuid());
         attributes.push(Attribute::new("", name::ASSOCIATED_SESSION_ID, session));
         if let Some(project) = project {
             attributes.push(Attribute::text(name::PROJECT, project.clone()));
@@ -404,7 +503,7 @@ impl<'a> Reading<'a> {
         let of_instance = settings.evaluation.iter();
         let of_instance = of_instance.map(|(key, id)| (*key, Cow::Borrowed(id.as_str())));
         for (key, id) in of_session.chain(of_instance) {
-            let known = self.attributes.has(name::METADATA, key)
+            let known = self.attributes.get(name::METADATA, key).is_some()
                 || attributes.iter().any(|it| it.is(name::METADATA, key));
             if !known {
                 attributes.push(Attribute::new(name::METADATA, key, Scalar::Text(id)));
@@ -412,13 +511,17 @@ impl<'a> Reading<'a> {
         }
         attributes.push(Attribute::text(name::SOURCE, source.clone()));
         attributes.push(Attribute::text(name::ASSOCIATED_SOURCE, source));
-        attributes.push(Attribute::text(name::EVENT_TYPE, event_type.0));
+        let unknown_type = (!known).then(|| fields::cut(&event_type, 64).to_owned());
+        attributes.push(Attribute::text(name::EVENT_TYPE, event_type));
         if let Some(name) = explicit_name {
             attributes.push(Attribute::text(name::EVENT_NAME, name));
         }
-        if head.wants_event_id {
-            let id = EventId::of_span(head.trace_id, head.span_id);
-            attributes.push(Attribute::text(name::EVENT_ID, id.to_string()));
+        let event_id = self.event_id.take().or_else(|| {
+            let id = || EventId::of_span(head.trace_id, head.span_id).to_string();
+            head.wants_event_id.then(|| Cow::Owned(id()))
+        });
+        if let Some(id) = event_id {
+            attributes.push(Attribute::text(name::EVENT_ID, id));
         }
         let status = match error {
             Some(error) => {
@@ -441,29 +544,18 @@ impl<'a> Reading<'a> {
         let duration = self.duration.unwrap_or((end - start) as f64 / 1e6);
         let duration = Scalar::Double(duration);
         attributes.push(Attribute::new("", name::DURATION_MS, duration));
-        if let Some(kind) = event_type.1 {
-            attributes.push(Attribute::new(
-                name::METADATA,
-                "span_kind",
-                Scalar::Text(kind),
-            ));
+        let remarks = [
+            span_kind.map(|kind| ("span_kind", Scalar::Text(kind))),
+            head.unfinished
+                .then_some(("unfinished", Scalar::Bool(true))),
+            incomplete.then_some(("incomplete", Scalar::Bool(true))),
+        ];
+        for (name, value) in remarks.into_iter().flatten() {
+            if self.attributes.get(name::METADATA, name).is_none() {
+                attributes.push(Attribute::new(name::METADATA, name, value));
+            }
         }
-        if head.unfinished {
-            attributes.push(Attribute::new(
-                name::METADATA,
-                "unfinished",
-                Scalar::Bool(true),
-            ));
-        }
-        if incomplete {
-            // A call that was cancelled, or failed and did not say so, is no success without an answer.
-            attributes.push(Attribute::new(
-                name::METADATA,
-                "incomplete",
-                Scalar::Bool(true),
-            ));
-        }
-        attributes.append(&mut self.attributes.list);
+        attributes.append(&mut self.attributes.take());
 
         Span {
             trace_id: head.trace_id,
@@ -478,27 +570,29 @@ impl<'a> Reading<'a> {
             attributes,
             dropped_attributes: self.attributes.dropped.saturating_add(head.lost_fields),
             events: self.events,
-            dropped_events: head.lost_events,
+            dropped_events: head.lost_events.saturating_add(dropped_events),
+            links: self.links,
+            dropped_links: head.lost_links,
             status,
+            notes: Notes {
+                lost: self.lost.saturating_add(self.attributes.dropped),
+                unknown_type,
+            },
         }
     }
 
-    /// The type on the wire, and the original where the platform has no such type.
-    fn event_type(&mut self, settings: &'a Settings) -> (Cow<'a, str>, Option<Cow<'a, str>>) {
+    /// The type on the wire, the original where the platform has no such type, and whether it is a known one.
+    fn event_type(
+        &mut self,
+        meta: &'static Metadata<'static>,
+        settings: &'a Settings,
+    ) -> (Cow<'a, str>, Option<Cow<'a, str>>, bool) {
         let found = match self.event_type.take() {
             Some(explicit) => Some(explicit),
-            None if self.conventions => {
-                let attributes = &self.attributes;
-                semconv::event_type(
-                    |key| {
-                        attributes
-                            .get(key)
-                            .map(|value| Cow::Owned(value.to_text().into_owned()))
-                    },
-                    |key| attributes.get(key).is_some(),
-                )
-            }
-            None => None,
+            None => self
+                .type_by_rules(settings)
+                .or_else(|| self.type_by_conventions())
+                .or_else(|| self.type_by_origin(meta, settings).map(Cow::Borrowed)),
         };
         let found = found.unwrap_or(Cow::Borrowed(&settings.default_event_type));
         for known in [
@@ -508,13 +602,92 @@ impl<'a> Reading<'a> {
             EventType::Session,
         ] {
             if found.eq_ignore_ascii_case(known.as_str()) {
-                return (Cow::Borrowed(known.as_str()), None);
+                return (Cow::Borrowed(known.as_str()), None, true);
             }
         }
-        if found.eq_ignore_ascii_case("workflow") || found.eq_ignore_ascii_case("agent") {
-            return (Cow::Borrowed(EventType::Chain.as_str()), Some(found));
+        if settings.event_types.knows(&found) {
+            return (found, None, true);
         }
-        (found, None)
+        if found.eq_ignore_ascii_case("workflow") || found.eq_ignore_ascii_case("agent") {
+            return (Cow::Borrowed(EventType::Chain.as_str()), Some(found), true);
+        }
+        (found, None, false)
+    }
+
+    /// By the rules of the configuration that ask for an attribute.
+    fn type_by_rules(&self, settings: &'a Settings) -> Option<Cow<'a, str>> {
+        settings.event_types.rules.iter().find_map(|rule| {
+            let Rule::Attribute {
+                name,
+                value,
+                event_type,
+            } = rule
+            else {
+                return None;
+            };
+            let mut found = self.attributes.iter().filter(|known| known.is_called(name));
+            found
+                .any(|known| value == "*" || known.value.to_text().eq_ignore_ascii_case(value))
+                .then_some(Cow::Borrowed(event_type.as_str()))
+        })
+    }
+
+    fn type_by_conventions(&self) -> Option<Cow<'a, str>> {
+        if !self.conventions {
+            return None;
+        }
+        let attributes = &self.attributes;
+        semconv::event_type(
+            |key| {
+                attributes
+                    .get("", key)
+                    .map(|value| Cow::Owned(value.to_text().into_owned()))
+            },
+            |key| attributes.get("", key).is_some(),
+        )
+    }
+
+    /// By where the span comes from, or what it is called.
+    fn type_by_origin(
+        &self,
+        meta: &'static Metadata<'static>,
+        settings: &'a Settings,
+    ) -> Option<&'a str> {
+        let by_target = settings
+            .event_types
+            .rules
+            .iter()
+            .find_map(|rule| match rule {
+                Rule::Target { target, event_type }
+                    if semconv::is_within(meta.target(), target) =>
+                {
+                    Some(event_type.as_str())
+                }
+                _ => None,
+            });
+        by_target
+            .or_else(|| semconv::type_of_framework_span(meta.target(), meta.name()))
+            .or_else(|| {
+                let name = self.name.as_deref().or(self.otel_name.as_deref());
+                let names_model = || {
+                    let mut names = semconv::MODEL_NAMES.iter();
+                    names.any(|key| self.attributes.iter().any(|known| known.is_called(key)))
+                };
+                (settings.event_type_from_name
+                    && (semconv::is_model_name(name.unwrap_or(meta.name())) || names_model()))
+                .then_some(EventType::Model.as_str())
+            })
+    }
+
+    /// Gives attributes of conventions that the platform does not read the names it does.
+    fn translate(&mut self, meta: &'static Metadata<'static>, event_type: &str) {
+        let plain = convention::plain_fields(meta.target(), meta.name());
+        if !self.foreign && plain.is_empty() {
+            return;
+        }
+        let found = convention::translate(&mut self.attributes, plain, event_type);
+        self.failure.field = self.failure.field.take().or(found.error);
+        self.name = self.name.take().or(found.name);
     }
 
     fn error(&mut self, head: &Head) -> Option<Described<'a>> {
@@ -549,6 +722,18 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// The fields of an event, by name.
+fn named<'a>(
+    meta: &'static Metadata<'static>,
+    event: EventEntry<'a>,
+) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+    event.fields.filter_map(|entry| match entry {
+        Entry::Field(Key::Field(index), value) => Some((fields::field_name(meta, index), value)),
+        Entry::Field(Key::Name(name), value) => Some((name, value)),
+        Entry::Event(_) | Entry::Link(_) => None,
+    })
+}
+
 /// An error with what is known of it.
 struct Described<'a> {
     message: Cow<'a, str>,
@@ -561,14 +746,11 @@ fn exception<'a>(error: &Described<'a>, time: u64) -> Event<'a> {
         attributes.push(Attribute::text("exception.type", kind.clone()));
     }
     Event {
-        name: Cow::Borrowed("exception"),
+        name: Cow::Borrowed(EXCEPTION),
         time,
         attributes,
+        dropped_attributes: 0,
     }
-}
-
-fn session_uuid(session: SessionId) -> Uuid {
-    session.uuid()
 }
 
 fn prefix_of(namespace: &str) -> &'static str {

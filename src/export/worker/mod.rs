@@ -186,6 +186,8 @@ struct Worker {
     /// The key was refused: nothing is sent until then.
     key_pause: Option<Instant>,
     may_compress: bool,
+    /// Those that were warned about.
+    unknown_types: HashSet<String>,
 
     flushes: Vec<Flush>,
     /// When a pause that `pump` met is over.
@@ -250,6 +252,7 @@ impl Worker {
             rest: Pace::default(),
             key_pause: None,
             may_compress: true,
+            unknown_types: HashSet::new(),
             flushes: Vec::new(),
             alarms: [None; 3],
             stop: None,

@@ -8,7 +8,7 @@ use super::announce::announce;
 use super::{Done, Parcel, Shipment, Worker};
 use crate::clock::Anchor;
 use crate::config::Config;
-use crate::export::otlp::{Settings, redacted};
+use crate::export::otlp::{Notes, Settings, redacted};
 use crate::export::requests;
 use crate::export::transport::{self, Failure, Http, Nowhere, Transport};
 use crate::id::SessionId;
@@ -18,6 +18,8 @@ use crate::sample::Threshold;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Empty buffers that are kept.
 const SPARE: usize = 4;
+/// So many unknown event types are told apart in warnings.
+const MAX_UNKNOWN_TYPES: usize = 32;
 
 impl Worker {
     /// Puts on its way whatever may go now.
@@ -68,11 +70,15 @@ impl Worker {
             auto_create: self.auto_create(config),
             capture_content: config.capture_content,
             redactor: Arc::clone(&self.redactor),
+            max_events: config.max_events,
+            event_type_from_name: config.event_type_from_name,
+            event_types: config.event_types.clone(),
         };
         let anchor = Anchor::now();
         let mut batch = self.envelope.batch();
         let first = self.batched;
-        let (mut cost, mut cut) = (0, 0);
+        let mut cost = 0;
+        let mut noted = Vec::new();
         let most = if config.disable_batch {
             1
         } else {
@@ -104,15 +110,22 @@ impl Worker {
                 .callsites
                 .get(callsite..callsite + closed.callsites)
                 .unwrap_or_default();
-            cut += u64::from(batch.push(&closed.head, fields, callsites, anchor, &settings));
+            let notes = batch.push(&closed.head, fields, callsites, anchor, &settings);
+            // Taken apart and encoded, it turned out to be large.
+            if batch.bytes() > BATCH_BYTES && batch.give_back() {
+                break;
+            }
             cost += closed.cost();
+            if notes.lost > 0 || notes.unknown_type.is_some() {
+                noted.push(notes);
+            }
             self.cursor = (record + 1, byte + closed.bytes, callsite + closed.callsites);
             self.batched += 1;
         }
         if batch.len() == 0 {
             return None;
         }
-        self.shared.counters.cut.fetch_add(cut, Ordering::Relaxed);
+        self.note(noted);
         self.count_redact_failures();
         self.open.insert(first);
         let batch = self.envelope.finish(batch);
@@ -125,6 +138,25 @@ impl Worker {
             since: Instant::now(),
             uncompressed: false,
         })
+    }
+
+    /// Counts what was lost in encoding, and warns of each unknown type once.
+    #[cold]
+    fn note(&mut self, noted: Vec<Notes>) {
+        for notes in noted {
+            let lost = u64::from(notes.lost);
+            self.shared.counters.cut.fetch_add(lost, Ordering::Relaxed);
+            if let Some(unknown) = notes.unknown_type
+                && self.unknown_types.len() < MAX_UNKNOWN_TYPES
+                && !self.unknown_types.contains(&unknown)
+            {
+                self.shared.log.warn(&format!(
+                    "event type {unknown:?} is none of model, tool, chain and session: it is sent as it is (if it is \
+                     meant, see Builder::own_event_type)"
+                ));
+                self.unknown_types.insert(unknown);
+            }
+        }
     }
 
     /// Sends a parcel, or its sessions first.
