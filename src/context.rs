@@ -67,11 +67,15 @@ fn read<R>(f: impl FnOnce(&[Frame]) -> Option<R>) -> Option<R> {
 }
 
 /// What applies to `instance`; nothing outside every scope.
+#[inline]
 pub(crate) fn applied(instance: u64) -> Option<Applied> {
+    read(|frames| (!frames.is_empty()).then_some(()))?;
+    collect(instance)
+}
+
+#[inline(never)]
+fn collect(instance: u64) -> Option<Applied> {
     read(|frames| {
-        if frames.is_empty() {
-            return None;
-        }
         let mut applied = Applied::default();
         for frame in frames.iter().rev() {
             if frame.floor {

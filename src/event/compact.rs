@@ -103,6 +103,8 @@ pub(crate) fn compact(
         };
         kept.push((rank, entry));
     }
+    // In the order in which fields were first written, so that the next compaction finds it again; then the rest.
+    kept.sort_by_key(|((_, position), entry)| (!matches!(entry, Entry::Field(..)), *position));
 
     let mut texts = Vec::new();
     let mut fixed = 0;

@@ -144,12 +144,11 @@ impl SpanRecord {
         }
     }
 
-    /// Makes a used record new, keeping its buffers.
+    /// Makes a used record new, keeping its buffers. It has let go of what others share when it was put aside.
     pub(crate) fn reset(&mut self, head: Head) {
         self.head = head;
         self.fields.clear();
         self.callsites.clear();
-        self.let_go();
         self.fate = Fate::Sent;
         self.compact_at = COMPACT_FROM;
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::state::Lineage;
-use crate::context::{Applied, Bases};
+use crate::context::{Applied, Bases, NO_BASES};
 use crate::event::carried::Carried;
 use crate::id::SessionId;
 
@@ -30,7 +30,11 @@ pub(crate) struct Met([bool; 3]);
 
 impl Met {
     /// Notes a span on the way up.
+    #[inline]
     pub(super) fn pass(&mut self, id: u64, bases: Bases) {
+        if bases == NO_BASES {
+            return;
+        }
         for (met, base) in self.0.iter_mut().zip(bases) {
             *met |= base != 0 && base == id;
         }
@@ -38,16 +42,22 @@ impl Met {
 }
 
 impl Origin {
-    /// A scope counts unless a recorded span was entered since; then the span, which took on what was in force.
+    /// Outside every scope the span above says it all. A scope counts unless a recorded span was entered since; then the span, which took on what was in force.
+    #[inline]
     pub(super) fn resolve(
         applied: Option<Applied>,
         found: Option<Lineage>,
         met: Met,
         own: SessionId,
     ) -> Self {
-        let Some(applied) = applied else {
-            return Self::below(found, own);
-        };
+        match applied {
+            Some(applied) => Self::within(applied, found, met, own),
+            None => Self::below(found, own),
+        }
+    }
+
+    #[inline(never)]
+    fn within(applied: Applied, found: Option<Lineage>, met: Met, own: SessionId) -> Self {
         let alone = found.is_none();
         let mut origin = Self::below(found, own);
         let Met([session, carried, remote]) = met;
@@ -68,6 +78,7 @@ impl Origin {
     }
 
     /// Outside every scope.
+    #[inline]
     fn below(found: Option<Lineage>, own: SessionId) -> Self {
         match found {
             Some(found) => Self {
