@@ -26,6 +26,7 @@ pub(crate) struct Left {
     pub(crate) sent: u64,
     pub(crate) failed: u64,
     pub(crate) left: u64,
+    pub(crate) elapsed: std::time::Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,15 @@ impl Error {
     #[must_use]
     pub(crate) fn with_report(mut self, report: Left) -> Self {
         self.inner.report = Some(report);
+        self
+    }
+
+    /// Notes how long what failed took.
+    #[must_use]
+    pub(crate) fn after(mut self, elapsed: std::time::Duration) -> Self {
+        if let Some(report) = &mut self.inner.report {
+            report.elapsed = elapsed;
+        }
         self
     }
 

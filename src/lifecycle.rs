@@ -341,6 +341,9 @@ impl registry::Owner for Closing {
         } else if config.test_mode {
             degraded.push(Degradation::TestMode);
         }
+        if is_enabled(&config) && !self.shared.has_layer() {
+            degraded.push(Degradation::NoLayer);
+        }
         if config.session_id_invalid {
             degraded.push(Degradation::InvalidSessionId);
         }
@@ -370,6 +373,8 @@ impl Drop for HoneyHive {
             {
                 exporter.log().warn(&error.to_string());
             }
+        } else if let Some(why) = exporter.why_futile() {
+            exporter.log().warn(&why);
         }
         exporter.orphan();
     }

@@ -347,7 +347,12 @@ fn put<T: Serialize>(map: &mut Map<String, Value>, key: String, value: &T) {
 
 impl Instance {
     /// As [`HoneyHive::session`].
-    pub fn session(&self, name: impl Into<String>) -> SessionBuilder {
+    pub fn session(&self, name: impl Into<String>) -> Session {
+        self.session_builder(name).start()
+    }
+
+    /// As [`HoneyHive::session_builder`].
+    pub fn session_builder(&self, name: impl Into<String>) -> SessionBuilder {
         SessionBuilder {
             instance: self.id(),
             ..Session::builder(name)
@@ -356,9 +361,14 @@ impl Instance {
 }
 
 impl HoneyHive {
-    /// Like [`Session::builder`], for this instance only: spans in its scope keep their own session in other
+    /// A new session of this instance only, as [`Session::start`]: spans in its scope keep their own session in other
     /// instances.
-    pub fn session(&self, name: impl Into<String>) -> SessionBuilder {
+    pub fn session(&self, name: impl Into<String>) -> Session {
+        self.session_builder(name).start()
+    }
+
+    /// Like [`Session::builder`], for this instance only.
+    pub fn session_builder(&self, name: impl Into<String>) -> SessionBuilder {
         SessionBuilder {
             instance: self.shared().id,
             ..Session::builder(name)

@@ -198,7 +198,7 @@ fn an_announcement_that_is_never_answered_stops_no_events() {
 fn updates_follow_the_announcement_in_order() {
     let server = Recorder::start();
     let honeyhive = settings(&server.url).build().unwrap();
-    let session = honeyhive.session("chat").start();
+    let session = honeyhive.session("chat");
     for n in 0..10 {
         session.enrich(|s| {
             s.metadata("n", n)

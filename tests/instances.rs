@@ -193,7 +193,7 @@ fn sessions_events_and_updates_stay_with_their_instance() {
     let all = Own::all();
     let layers: Vec<_> = all.iter().map(|own| own.honeyhive.layer()).collect();
     let subscriber = tracing_subscriber::registry().with(layers);
-    let session = all[1].honeyhive.session("only-1").start();
+    let session = all[1].honeyhive.session("only-1");
     tracing::subscriber::with_default(subscriber, || {
         session.in_scope(|| {
             tracing::info_span!("info").in_scope(|| {
@@ -316,7 +316,7 @@ fn code_finds_its_instance_by_context_and_then_the_default() {
     let subscriber = tracing_subscriber::registry().with(context.layer());
     tracing::subscriber::with_default(subscriber, || {
         assert_eq!(current(), context.instance());
-        scoped.session("s").start().in_scope(|| {
+        scoped.session("s").in_scope(|| {
             assert_eq!(current(), scoped.instance());
             // A session of all instances says nothing of the instance.
             Session::start("t").in_scope(|| assert_eq!(current(), scoped.instance()));
@@ -332,7 +332,7 @@ fn code_finds_its_instance_by_context_and_then_the_default() {
         assert_eq!(current(), context.instance());
     });
     let handle = scoped.instance();
-    scoped.session("s").start().in_scope(|| {
+    scoped.session("s").in_scope(|| {
         drop(scoped);
         assert_eq!(Instance::current(), None);
     });

@@ -40,7 +40,10 @@ fn in_test_mode_events_are_built_and_nothing_is_sent() {
         .test_mode(true)
         .build()
         .expect("settings");
-    assert_eq!(honeyhive.status().degraded, [Degradation::TestMode]);
+    assert_eq!(
+        honeyhive.status().degraded,
+        [Degradation::TestMode, Degradation::NoLayer]
+    );
 }
 
 #[test]

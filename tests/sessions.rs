@@ -254,7 +254,7 @@ fn a_session_can_be_limited_to_an_instance() {
     let subscriber = tracing_subscriber::registry()
         .with(one.honeyhive.layer())
         .with(two.honeyhive.layer());
-    let limited = one.honeyhive.session("limited").start();
+    let limited = one.honeyhive.session("limited");
     let wide = Session::start("wide");
     tracing::subscriber::with_default(subscriber, || {
         limited.in_scope(|| touch("limited"));
@@ -400,7 +400,7 @@ fn an_update_is_sent_once_and_not_at_all_when_nobody_listens() {
         .honeyhive
         .reconfigure(|settings| settings.batch_size(7))
         .expect("settings");
-    let session = traced.honeyhive.session("one").start();
+    let session = traced.honeyhive.session("one");
     tracing::subscriber::with_default(subscriber, || {
         session.enrich(|s| s.metadata("n", 1));
         session.enrich(|_| std::panic::resume_unwind(Box::new("in the closure")));

@@ -450,7 +450,7 @@ impl Builder {
         self.text(Field::SpanEvents, filter)
     }
 
-    /// The type of an event when neither its attributes nor its name decide it: `model`, `tool` or `chain`, else it is an
+    /// The type of an event when nothing else decides it: `model`, `tool` or `chain`, else it is an
     /// error. [`DEFAULT_EVENT_TYPE`](super::DEFAULT_EVENT_TYPE) by default; variable `HH_DEFAULT_EVENT_TYPE`.
     pub fn default_event_type(self, default_event_type: impl Into<String>) -> Self {
         self.text(Field::DefaultEventType, default_event_type)

@@ -586,7 +586,7 @@ pub(crate) const TABLE: &[Row] = &[
         aliases: &[],
         kind: Kind::EventType,
         default: || DEFAULT_EVENT_TYPE.to_owned(),
-        doc: "The type of an event when neither its attributes nor its name decide it.",
+        doc: "The type of an event when nothing else decides it.",
     },
     Row {
         field: Field::EventTypeFromName,
@@ -656,6 +656,10 @@ const FOREIGN: &[&str] = &[
     "HH_EXPERIMENT_VARIANT",
     "HH_EXPORT_TIMEOUT_SECONDS",
     "HH_FOLLOW_REDIRECTS",
+    "HH_DEV_ALLOW_HOST",
+    "HH_DEV_DB",
+    "HH_DEV_HOST",
+    "HH_DEV_PORT",
     "HH_HTTPS_PROXY",
     "HH_HTTP_PROXY",
     "HH_KEEPALIVE_EXPIRY",
@@ -669,6 +673,7 @@ const FOREIGN: &[&str] = &[
     "HH_RATE_LIMIT_WINDOW",
     "HH_TELEMETRY",
     "HH_TEST_API_KEY",
+    "HH_TEST_API_URL",
     "HH_TIMEOUT",
     "HH_VERIFY_SSL",
     "HONEYHIVE_DISABLE_HTTP_TRACING",
@@ -695,7 +700,20 @@ pub(crate) fn unknown(name: &str) -> Option<String> {
     if !ours || is_known(name) || FOREIGN.contains(&name) {
         return None;
     }
-    let advice = match nearest(name, names()) {
+    // Of two spellings the one with the prefix in force is meant.
+    let preferred = name.replacen("HONEYHIVE_", "HH_", 1);
+    let preferred = names().find(|known| *known == preferred);
+    let variables = || {
+        TABLE
+            .iter()
+            .map(|row| row.variable)
+            .chain(SWITCHES.iter().map(|&(name, ..)| name))
+    };
+    let short = |name: &str| variables().find(|known| name.len() >= 6 && known.starts_with(name));
+    let found = preferred
+        .or_else(|| nearest(name, variables()))
+        .or_else(|| short(name));
+    let advice = match found.or_else(|| nearest(name, names())) {
         Some(known) => format!("; did you mean {known}?"),
         None => String::new(),
     };

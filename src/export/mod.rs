@@ -134,6 +134,8 @@ struct Health {
     key_rejected: Option<u16>,
     local_session: Option<String>,
     unreachable: Option<String>,
+    /// The status of the last batch, if it was refused for good.
+    refused: Option<u16>,
 }
 
 impl Counters {
@@ -472,18 +474,23 @@ impl Exporter {
     ) -> Result<FlushReport, Error> {
         let elapsed = started.elapsed();
         if let Some(result) = result {
-            return result.map(|report| FlushReport { elapsed, ..report });
+            return result
+                .map(|report| FlushReport { elapsed, ..report })
+                .map_err(|error| error.after(elapsed));
         }
         let now = self.progress();
         let left = Left {
             sent: now.0.saturating_sub(before.0),
             failed: now.1.saturating_sub(before.1),
             left: self.shared.queue.usage().0 as u64,
+            elapsed,
         };
+        let cause = lock(&self.shared.health).unreachable.clone();
+        let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
         Err(Error::new(
             Kind::Timeout,
             format!(
-                "flush did not finish within {timeout:?}: {} events sent, {} lost, {} still waiting",
+                "flush did not finish within {timeout:?}: {} events sent, {} lost, {} still waiting{cause}",
                 left.sent, left.failed, left.left
             ),
         )
@@ -529,6 +536,18 @@ impl Exporter {
         }
         drop(health);
         self.shared.queue.is_empty() && self.shared.updates.count.load(Ordering::Acquire) == 0
+    }
+
+    /// What a flush would leave behind, and why it is not tried.
+    pub(crate) fn why_futile(&self) -> Option<String> {
+        let left = self.shared.queue.usage().0;
+        let health = lock(&self.shared.health);
+        let why = match (&health.unreachable, health.key_rejected) {
+            (_, Some(status)) => format!("the endpoint refused the API key (status {status})"),
+            (Some(reason), None) => reason.clone(),
+            (None, None) => return None,
+        };
+        (left > 0).then(|| format!("{left} events are still waiting and not delivered: {why}"))
     }
 
     /// The owner is gone: the next record is worth a warning.
@@ -606,6 +625,7 @@ impl Exporter {
     pub(crate) fn degradations(&self) -> Vec<Degradation> {
         let health = lock(&self.shared.health);
         let mut found = Vec::new();
+        found.extend(health.refused.map(|status| Degradation::Refused { status }));
         found.extend(
             health
                 .key_rejected

@@ -153,12 +153,17 @@ impl Error {
     /// What a flush or a shutdown that failed did all the same.
     #[must_use]
     pub fn flush_report(&self) -> Option<FlushReport> {
-        let Left { sent, failed, left } = self.left()?;
+        let Left {
+            sent,
+            failed,
+            left,
+            elapsed,
+        } = self.left()?;
         Some(FlushReport {
             sent,
             failed,
             left,
-            elapsed: Duration::ZERO,
+            elapsed,
         })
     }
 }
@@ -174,6 +179,13 @@ pub enum Degradation {
         /// The status it answered with.
         status: u16,
     },
+    /// The endpoint refused the last batch of events for good, so its events are lost.
+    Refused {
+        /// The status it answered with.
+        status: u16,
+    },
+    /// No layer of the instance is in any subscriber, so nothing is recorded.
+    NoLayer,
     /// The session id that was asked for is not a UUID, so a random one took its place.
     InvalidSessionId,
     /// The session could not be announced: its events are delivered under an id that only this process has made.
@@ -203,6 +215,13 @@ impl fmt::Display for Degradation {
             Self::KeyRejected { status } => {
                 write!(f, "the endpoint refused the API key (status {status})")
             }
+            Self::Refused { status } => write!(
+                f,
+                "the endpoint refuses events (status {status}): is its address right?"
+            ),
+            Self::NoLayer => f.write_str(
+                "no layer is in a subscriber (`registry().with(honeyhive.layer())`): nothing is recorded",
+            ),
             Self::InvalidSessionId => f.write_str("session_id is not a UUID; a random one is used"),
             Self::LocalSession { reason } => {
                 write!(f, "the session could not be announced: {reason}")

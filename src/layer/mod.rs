@@ -49,8 +49,24 @@ use visit::{Given, Selected, Visitor};
 pub struct HoneyHiveLayer<S> {
     gate: Filtered<Nothing, OwnFilter, S>,
     recorder: Arc<Recorder>,
-    /// `on_layer` has run. A layer swapped in by `reload` never sees it, and stays inert.
-    ready: bool,
+    mode: Mode,
+}
+
+/// How a layer stands to its subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// `on_layer` has not run. A layer swapped in by `reload` never sees it, and stays inert.
+    Unready,
+    /// The gate speaks to the registry.
+    Gated,
+    /// The subscriber knows no filters of single layers: the layer sees what the subscriber lets through, and picks.
+    Plain,
+}
+
+/// Whether filters of single layers may be registered with a subscriber. `fmt::Subscriber` panics when asked, and does
+/// not say beforehand.
+fn takes_filters<S>() -> bool {
+    !std::any::type_name::<S>().contains("tracing_subscriber::fmt::Subscriber<")
 }
 
 /// One layer's open spans, and the instance they belong to.
@@ -73,6 +89,8 @@ pub(crate) struct Shared {
     /// It has been said that a remote parent came too late for some.
     late_parent: AtomicBool,
     recorders: Mutex<Vec<Weak<Recorder>>>,
+    /// Some layer was put into a subscriber.
+    attached: AtomicBool,
 }
 
 impl Shared {
@@ -91,6 +109,7 @@ impl Shared {
             capture,
             late_parent: AtomicBool::new(false),
             recorders: Mutex::new(Vec::new()),
+            attached: AtomicBool::new(false),
         }
     }
 
@@ -117,8 +136,13 @@ impl Shared {
         HoneyHiveLayer {
             gate: Nothing.with_filter(filter),
             recorder,
-            ready: false,
+            mode: Mode::Unready,
         }
+    }
+
+    /// Whether a layer of the instance was ever put into a subscriber.
+    pub(crate) fn has_layer(&self) -> bool {
+        self.attached.load(Ordering::Relaxed)
     }
 
     fn recorders(&self) -> Vec<Arc<Recorder>> {
@@ -564,13 +588,18 @@ where
     }
 
     fn on_layer(&mut self, subscriber: &mut S) {
-        self.gate.on_layer(subscriber);
-        self.ready = true;
+        self.mode = if takes_filters::<S>() {
+            self.gate.on_layer(subscriber);
+            Mode::Gated
+        } else {
+            Mode::Plain
+        };
+        self.recorder.shared.attached.store(true, Ordering::Relaxed);
         bridge::layer_attached();
     }
 
     fn register_callsite(&self, meta: &'static Metadata<'static>) -> Interest {
-        if self.ready {
+        if self.mode == Mode::Gated {
             self.gate.register_callsite(meta)
         } else {
             Interest::always()
@@ -578,11 +607,11 @@ where
     }
 
     fn enabled(&self, meta: &Metadata<'_>, cx: Context<'_, S>) -> bool {
-        !self.ready || self.gate.enabled(meta, cx)
+        self.mode != Mode::Gated || self.gate.enabled(meta, cx)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        if self.ready {
+        if self.mode == Mode::Gated {
             self.gate.max_level_hint()
         } else {
             None
@@ -590,11 +619,11 @@ where
     }
 
     fn event_enabled(&self, event: &Event<'_>, cx: Context<'_, S>) -> bool {
-        !self.ready || self.gate.event_enabled(event, cx)
+        self.mode != Mode::Gated || self.gate.event_enabled(event, cx)
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, cx: Context<'_, S>) {
-        if !self.ready {
+        if self.mode == Mode::Unready {
             self.recorder.notice_unready();
             return;
         }
@@ -602,7 +631,9 @@ where
         if capture.wants(attributes.metadata()) {
             self.recorder.on_new_span(attributes, id, &cx, &capture);
         }
-        self.gate.on_new_span(attributes, id, cx);
+        if self.mode == Mode::Gated {
+            self.gate.on_new_span(attributes, id, cx);
+        }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
@@ -614,13 +645,15 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, cx: Context<'_, S>) {
-        if !self.ready {
+        if self.mode == Mode::Unready {
             return;
         }
         if self.recorder.shared.capture.load().wants(event.metadata()) {
             self.recorder.on_event(event, &cx);
         }
-        self.gate.on_event(event, cx);
+        if self.mode == Mode::Gated {
+            self.gate.on_event(event, cx);
+        }
     }
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
@@ -643,6 +676,9 @@ where
         if id == TypeId::of::<Self>() {
             return Some(std::ptr::from_ref(self).cast());
         }
+        if self.mode == Mode::Plain {
+            return None;
+        }
         // SAFETY: the same contract as ours, for the same id; the gate lives as long as we do.
         unsafe { self.gate.downcast_raw(id) }
     }
@@ -650,7 +686,7 @@ where
 
 impl<S> Drop for HoneyHiveLayer<S> {
     fn drop(&mut self) {
-        if self.ready {
+        if self.mode != Mode::Unready {
             bridge::layer_gone();
         }
     }

@@ -171,5 +171,10 @@ fn undelivered(kind: Kind, report: FlushReport, why: &str) -> Error {
         kind,
         format!("not all events were delivered: {sent} sent, {failed} lost, {left} waiting: {why}"),
     )
-    .with_report(Left { sent, failed, left })
+    .with_report(Left {
+        sent,
+        failed,
+        left,
+        elapsed: Duration::ZERO,
+    })
 }

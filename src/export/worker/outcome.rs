@@ -70,6 +70,7 @@ impl Worker {
             }
             Verdict::Rejected => {
                 self.recovered();
+                lock(&self.shared.health).refused = reply.as_ref().ok().map(|reply| reply.status);
                 let count = shipment.batch.len() as u64;
                 self.shared
                     .counters
@@ -221,6 +222,7 @@ impl Worker {
         let mut health = lock(&self.shared.health);
         health.unreachable = None;
         health.key_rejected = None;
+        health.refused = None;
     }
 
     pub(super) fn key_rejected(&mut self, status: u16) {
@@ -228,6 +230,8 @@ impl Worker {
         let first = {
             let mut health = lock(&self.shared.health);
             health.last_error = Some(format!("status {status}"));
+            // It answers.
+            health.unreachable = None;
             health.key_rejected.replace(status).is_none()
         };
         if first {
