@@ -4,11 +4,11 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use honeyhive::config::Protocol;
 use honeyhive::session::SessionId;
-use honeyhive::{Builder, HoneyHive, Session, SpanExt as _};
+use honeyhive::{Builder, HoneyHive, Session, SpanExt as _, propagation};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{PATIENCE, Recorder, Reply, Request, SESSIONS, TRACES};
@@ -646,6 +646,44 @@ fn enrich_all(program: &Program) {
             "x-y" = 1,
         );
     });
+    let late = "22222222-2222-4222-8222-222222222222".parse();
+    honeyhive.enrich_event(late.expect("an id"), |e| {
+        e.metadata_all(json!({ "late": 1, "aa": 1, "zz": 9 }))
+            .metric("x", 1)
+            .user_property("u", 2)
+    });
+    honeyhive.flush_blocking(PATIENCE).expect("a delivery");
+}
+
+fn distributed(program: &Program) {
+    let honeyhive = program.instance(|b| b.session_name("dist").source("prod").project("proj"));
+    run(&honeyhive, || {
+        info_span!("client-span");
+        let mut carrier = HashMap::new();
+        let client = info_span!(
+            "client-deco",
+            honeyhive.event_type = "chain",
+            honeyhive.event_name = "client-deco"
+        );
+        client.in_scope(|| propagation::inject(&mut carrier));
+        client.enrich(|e| e.output(&carrier));
+        propagation::extract(&carrier).in_scope(|| info_span!("server-span"));
+        let remote = |baggage: &str| {
+            let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+            let carrier = [("traceparent", parent), ("baggage", baggage)];
+            propagation::extract(&HashMap::from(
+                carrier.map(|(k, v)| (k.to_owned(), v.to_owned())),
+            ))
+        };
+        remote(
+            "honeyhive_session_id=aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa,honeyhive_project=op,honeyhive.source=os",
+        )
+        .in_scope(|| info_span!("server-honeyhive_session_id"));
+        remote(
+            "session_id=bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb,run_id=r1,dataset_id=d1,datapoint_id=dp1,parent_id=pid1,custom=zz%20z",
+        )
+        .in_scope(|| info_span!("server-session_id"));
+    });
 }
 
 /// Everything an enrichment can say.
@@ -799,6 +837,11 @@ const CASES: &[Case] = &[
         include_str!("fixtures/parity/multi_session.json"),
         Protocol::HttpJson,
         multi_session,
+    ),
+    (
+        include_str!("fixtures/parity/distributed.json"),
+        Protocol::HttpJson,
+        distributed,
     ),
     (
         include_str!("fixtures/parity/protobuf_mode.json"),
