@@ -58,11 +58,45 @@ fn main() {
             show(flatten, base_flatten)
         );
     }
+    parse();
     println!(
         "\nthe span alone: write {:.2}, flatten {:.2}",
         base_write / 1e3,
         base_flatten / 1e3
     );
+}
+
+/// Reading the headers of a request: an ordinary one, and one that is made to hurt.
+fn parse() {
+    let carrier = |baggage: String| {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        std::collections::HashMap::from([
+            ("traceparent".to_owned(), parent.to_owned()),
+            ("baggage".to_owned(), baggage),
+        ])
+    };
+    let ordinary =
+        "session_id=21744350-0638-4098-a8ec-e661c141186d,project=proj,source=prod,tier=gold%20plus";
+    let hostile = (0..1000)
+        .map(|n| format!("k{n}=%zz%2"))
+        .collect::<Vec<_>>()
+        .join(",");
+    println!("\n{:<34} {:>9} {:>18}", "headers", "bytes", "parse");
+    for (name, baggage) in [
+        ("traceparent and baggage", ordinary.to_owned()),
+        ("1,000 broken entries", hostile),
+    ] {
+        let (bytes, carrier) = (baggage.len(), carrier(baggage));
+        let start = clock_gettime(ClockId::ThreadCPUTime);
+        for _ in 0..1000 {
+            std::hint::black_box(honeyhive::propagation::extract(std::hint::black_box(
+                &carrier,
+            )));
+        }
+        let end = clock_gettime(ClockId::ThreadCPUTime);
+        let spent = (end.tv_sec - start.tv_sec) as f64 * 1e9 + (end.tv_nsec - start.tv_nsec) as f64;
+        println!("{name:<34} {bytes:>9} {:>18.2}", spent / 1e6);
+    }
 }
 
 fn values() -> Vec<(&'static str, Value)> {

@@ -121,30 +121,27 @@ fn is_session(field: &Field) -> bool {
     )
 }
 
+/// The fields whose values need no user code.
+macro_rules! put_scalars {
+    () => {
+        put_scalars! {
+            record_bool(bool) => Bool,
+            record_i64(i64) => I64,
+            record_u64(u64) => U64,
+            record_i128(i128) => I128,
+            record_u128(u128) => U128,
+            record_f64(f64) => F64,
+        }
+    };
+    ($($method:ident($type:ty) => $variant:ident,)*) => {
+        $(fn $method(&mut self, field: &Field, value: $type) {
+            self.put(field, Value::$variant(value));
+        })*
+    };
+}
+
 impl Visit for Visitor<'_> {
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, Value::Bool(value));
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, Value::I64(value));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, Value::U64(value));
-    }
-
-    fn record_i128(&mut self, field: &Field, value: i128) {
-        self.put(field, Value::I128(value));
-    }
-
-    fn record_u128(&mut self, field: &Field, value: u128) {
-        self.put(field, Value::U128(value));
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, Value::F64(value));
-    }
+    put_scalars!();
 
     fn record_str(&mut self, field: &Field, value: &str) {
         // The length tells most texts from an id without looking at the field's name.
@@ -299,29 +296,7 @@ pub(crate) fn selected_name(name: &str) -> Option<&str> {
 }
 
 impl Visit for Selected<'_> {
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, Value::Bool(value));
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, Value::I64(value));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, Value::U64(value));
-    }
-
-    fn record_i128(&mut self, field: &Field, value: i128) {
-        self.put(field, Value::I128(value));
-    }
-
-    fn record_u128(&mut self, field: &Field, value: u128) {
-        self.put(field, Value::U128(value));
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, Value::F64(value));
-    }
+    put_scalars!();
 
     fn record_str(&mut self, field: &Field, value: &str) {
         self.put(field, Value::Str(value));

@@ -91,7 +91,7 @@ fn texts(buckets: &Buckets) -> [String; 7] {
 }
 
 fn user(properties: &Map<String, Value>) -> Option<String> {
-    let keys = ["user_id", "id", "email", "name"];
+    let keys = ["user_id", "user", "id", "email", "name", "user_name"];
     keys.iter()
         .find_map(|key| properties.get(*key))
         .map(crate::server::mapping::text)
