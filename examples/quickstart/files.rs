@@ -47,7 +47,7 @@ impl Arguments {
             let root = Path::new(env!("CARGO_MANIFEST_DIR"));
             parsed
                 .paths
-                .extend(["README.md", "CHANGELOG.md", "src"].map(|path| root.join(path)));
+                .extend(["README.md", "CHANGELOG.md", "src/docs"].map(|path| root.join(path)));
         }
         Ok(parsed)
     }
@@ -81,9 +81,10 @@ pub fn read(paths: &[PathBuf]) -> crate::Result<Vec<Passage>> {
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         passages.extend(
-            text.split("\n\n")
+            prose(&text)
+                .split("\n\n")
                 .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
-                .filter(|paragraph| paragraph.len() > 60 && !paragraph.starts_with("```"))
+                .filter(|paragraph| paragraph.len() > 60)
                 .map(|text| Passage {
                     file: name.clone().into_owned(),
                     text,
@@ -94,6 +95,24 @@ pub fn read(paths: &[PathBuf]) -> crate::Result<Vec<Passage>> {
         return Err("no text found (Markdown, text and Rust files are read)".into());
     }
     Ok(passages)
+}
+
+/// The text without code and without the marks of links.
+fn prose(text: &str) -> String {
+    let mut fenced = false;
+    let lines = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        !fence && !fenced && !line.trim_start().starts_with(['|', '#'])
+    });
+    let mut text = lines.collect::<Vec<_>>().join("\n");
+    while let Some((start, length)) = text
+        .find("](")
+        .and_then(|start| Some((start, text[start..].find(')')?)))
+    {
+        text.replace_range(start..=start + length, "");
+    }
+    text.replace(['[', ']'], "")
 }
 
 fn documentation(source: &str) -> String {

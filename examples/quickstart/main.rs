@@ -26,9 +26,9 @@ use search::{Index, Passage};
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const QUESTIONS: [&str; 3] = [
-    "What does flush return?",
-    "How do I run code in a session?",
-    "What happens without an API key?",
+    "What happens without a key?",
+    "How is a session carried into a spawned task?",
+    "Which values are redacted?",
 ];
 
 #[tokio::main]

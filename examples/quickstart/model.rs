@@ -119,32 +119,24 @@ impl Model {
 /// The sentences that share most words with the question.
 fn extract(question: &str, found: &[&Passage]) -> Reply {
     let wanted: HashSet<String> = tokens(question).collect();
-    let mut sentences: Vec<(usize, &str)> = found
-        .iter()
-        .flat_map(|passage| passage.text.split_inclusive(". "))
-        .map(|sentence| {
-            (
-                tokens(sentence)
-                    .filter(|word| wanted.contains(word))
-                    .count(),
-                sentence.trim(),
-            )
-        })
-        .collect();
-    sentences.sort_by_key(|(shared, _)| std::cmp::Reverse(*shared));
-    let best: Vec<&str> = sentences
-        .iter()
-        .take(2)
-        .filter(|(shared, _)| *shared > 0)
-        .map(|(_, text)| *text)
-        .collect();
-    let text = if best.is_empty() {
-        "The passages do not tell.".to_owned()
-    } else {
-        best.join(" ")
+    let score = |sentence: &str| {
+        let words: Vec<String> = tokens(sentence).collect();
+        let shared = words.iter().filter(|word| wanted.contains(*word)).count();
+        shared as f64 / (words.len() as f64 + 4.0).sqrt()
     };
+    let sentences = found
+        .iter()
+        .flat_map(|passage| passage.text.split_inclusive(". "));
+    let mut ranked: Vec<(f64, &str)> = sentences.map(|text| (score(text), text.trim())).collect();
+    ranked.retain(|(score, _)| *score > 0.0);
+    ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let best: Vec<&str> = ranked.iter().take(2).map(|(_, text)| *text).collect();
     Reply {
-        text,
+        text: if best.is_empty() {
+            "The passages do not tell.".to_owned()
+        } else {
+            best.join(" ")
+        },
         ..Reply::default()
     }
 }
