@@ -13,7 +13,9 @@ mod shrink;
 mod span;
 
 use bytes::Bytes;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing::Metadata;
+use tracing::callsite;
 
 use crate::clock::Anchor;
 use crate::config::Protocol;
@@ -31,6 +33,8 @@ pub(crate) struct Envelope {
     pub(crate) protocol: Protocol,
     pub(crate) resource: Vec<Attribute<'static>>,
     pub(crate) scope: String,
+    /// The bytes of the last batch: the next one is likely to need as many.
+    pub(crate) usual: AtomicUsize,
 }
 
 impl Envelope {
@@ -39,6 +43,7 @@ impl Envelope {
             protocol,
             resource: self.resource.clone(),
             scope: self.scope.clone(),
+            usual: AtomicUsize::new(0),
         }
     }
 
@@ -66,9 +71,12 @@ impl Envelope {
             }
             Protocol::HttpJson => json::envelope(&self.resource, &self.scope).0.len(),
         };
+        let mut out = Vec::with_capacity(reserved + self.usual.load(Ordering::Relaxed));
+        out.resize(reserved, 0);
         BatchBuilder {
             protocol: self.protocol,
-            out: vec![0; reserved],
+            out,
+            names: Names::default(),
             reserved,
             ends: Vec::new(),
             sessions: Vec::new(),
@@ -86,6 +94,8 @@ impl Envelope {
             ..
         } = batch;
         let spans_end = out.len();
+        self.usual
+            .store(spans_end.saturating_sub(reserved), Ordering::Relaxed);
         let head = match self.protocol {
             Protocol::HttpProtobuf => protobuf::envelope(
                 &self.resource,
@@ -150,11 +160,32 @@ pub(crate) struct Notes {
 pub(crate) struct BatchBuilder {
     protocol: Protocol,
     out: Vec<u8>,
+    names: Names,
     reserved: usize,
     ends: Vec<usize>,
     sessions: Vec<SessionId>,
     /// The last span brought a session of its own.
     session_added: bool,
+}
+
+/// The names of the fields of a callsite, kept for the next span, which often has the same one.
+#[derive(Debug, Default)]
+struct Names {
+    callsite: Option<callsite::Identifier>,
+    names: Vec<&'static str>,
+}
+
+impl Names {
+    fn of(&mut self, meta: &'static Metadata<'static>) -> &[&'static str] {
+        let callsite = Some(meta.callsite());
+        if self.callsite != callsite {
+            self.callsite = callsite;
+            self.names.clear();
+            self.names
+                .extend(meta.fields().iter().map(|field| field.name()));
+        }
+        &self.names
+    }
 }
 
 impl BatchBuilder {
@@ -167,7 +198,8 @@ impl BatchBuilder {
         anchor: Anchor,
         settings: &Settings,
     ) -> Notes {
-        let mut span = span::assemble(head, fields, callsites, anchor, settings);
+        let names = self.names.of(head.meta);
+        let mut span = span::assemble(head, fields, names, callsites, anchor, settings);
         redacted::apply(&mut span, settings);
         let before = self.out.len();
         let mut attempt = 0;

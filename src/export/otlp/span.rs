@@ -98,22 +98,17 @@ const MAX_EVENT_ATTRIBUTES: usize = 128;
 pub(crate) fn assemble<'a>(
     head: &Head,
     bytes: &'a [u8],
+    names: &[&'static str],
     callsites: &[&'static Metadata<'static>],
     anchor: Anchor,
     settings: &'a Settings,
 ) -> Span<'a> {
-    let names: Vec<&'static str> = head
-        .meta
-        .fields()
-        .iter()
-        .map(|field| field.name())
-        .collect();
     let mut reading = Reading::new(settings.max_attributes);
-    let writes = Writes::of(bytes, &names);
+    let writes = Writes::of(bytes, names);
     for (position, entry) in Reader::new(bytes).enumerate() {
         match entry {
             Entry::Field(key, value) => {
-                let key = key_name(key, &names);
+                let key = key_name(key, names);
                 let (first, last) = writes.of_field(key, position);
                 reading.attributes.rank = first;
                 if let Some(all) = writes.buckets.get(&position) {

@@ -16,7 +16,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -211,6 +211,7 @@ impl Worker {
                 .map(resource_attribute)
                 .collect(),
             scope: shared.scope.clone(),
+            usual: AtomicUsize::new(0),
         });
         let default_name = config
             .session_name
