@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::DEFAULT_MAX_QUEUE_BYTES;
 use super::env::{self, CONFIG_FILE, Field};
+use super::spelling;
 use super::value::{Kind, Value};
 use crate::Error;
 
@@ -278,7 +279,7 @@ pub(crate) fn settings(path: &Path, content: &str) -> Result<Settings, Error> {
     for (key, value) in table {
         let Some(field) = Field::named(&key) else {
             let names = Field::ALL.iter().map(|field| field.name());
-            let advice = match env::nearest(&key, names) {
+            let advice = match spelling::nearest(&key, names) {
                 Some(name) => format!("; did you mean `{name}`?"),
                 None => String::new(),
             };

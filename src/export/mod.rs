@@ -1,6 +1,7 @@
 //! From closed spans to the endpoint: a bounded queue, one worker thread, and the handle through which everybody else
 //! speaks to them. Knows records and configuration; never layers, sessions or the REST client.
 
+mod flushing;
 pub(crate) mod otlp;
 mod pending;
 mod queue;
@@ -28,6 +29,7 @@ use crate::event::{SpanRecord, directory};
 use crate::id::{EventId, SessionId};
 use crate::log::Log;
 use crate::sync::{Gate, lock};
+use flushing::Flushing;
 pub(crate) use pending::Pending;
 use queue::{Bounds, Pushed, Queue};
 use report::{Degradation, DropReason, Dropped, FlushReport, Stats};
@@ -139,6 +141,13 @@ struct Health {
 }
 
 impl Counters {
+    /// (accepted, failed) so far.
+    fn progress(&self) -> (u64, u64) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let dropped: u64 = self.dropped.iter().map(read).sum();
+        (read(&self.exported), read(&self.rejected) + dropped)
+    }
+
     fn drop(&self, reason: DropReason, count: u64) {
         if let Some(counter) = self.dropped.get(reason.index()) {
             counter.fetch_add(count, Ordering::Relaxed);
@@ -440,7 +449,7 @@ impl Exporter {
 
     /// Asks for a flush; the answer is what to wait for.
     pub(crate) fn begin_flush(self: &Arc<Self>, timeout: Duration) -> Flushing {
-        let before = self.progress();
+        let before = self.shared.counters.progress();
         let started = Instant::now();
         Flushing {
             exporter: Arc::clone(self),
@@ -449,20 +458,6 @@ impl Exporter {
             timeout,
             before,
         }
-    }
-
-    /// (accepted, failed) so far.
-    fn progress(&self) -> (u64, u64) {
-        let counters = &self.shared.counters;
-        let dropped: u64 = counters
-            .dropped
-            .iter()
-            .map(|counter| counter.load(Ordering::Relaxed))
-            .sum();
-        (
-            counters.exported.load(Ordering::Relaxed),
-            counters.rejected.load(Ordering::Relaxed) + dropped,
-        )
     }
 
     fn flushed(
@@ -478,7 +473,7 @@ impl Exporter {
                 .map(|report| FlushReport { elapsed, ..report })
                 .map_err(|error| error.after(elapsed));
         }
-        let now = self.progress();
+        let now = self.shared.counters.progress();
         let left = Left {
             sent: now.0.saturating_sub(before.0),
             failed: now.1.saturating_sub(before.1),
@@ -515,7 +510,7 @@ impl Exporter {
 
     pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
         let started = Instant::now();
-        let before = self.progress();
+        let before = self.shared.counters.progress();
         let Some(pending) = self.request_stop(deadline(started, timeout)) else {
             return Ok(FlushReport::default());
         };
@@ -654,48 +649,6 @@ impl Drop for Exporter {
             let timeout = configured.unwrap_or(self.shared.strategy.flush_timeout);
             let deadline = deadline(Instant::now(), timeout);
             self.command(Command::Stop(deadline, None));
-        }
-    }
-}
-
-/// A flush under way.
-#[derive(Debug)]
-pub(crate) struct Flushing {
-    exporter: Arc<Exporter>,
-    /// Nothing, when there is nothing to send or nobody to send it.
-    pending: Option<Arc<Pending<Result<FlushReport, Error>>>>,
-    started: Instant,
-    timeout: Duration,
-    before: (u64, u64),
-}
-
-impl Flushing {
-    pub(crate) async fn wait(self) -> Result<FlushReport, Error> {
-        let Some(pending) = &self.pending else {
-            return Ok(FlushReport::default());
-        };
-        let result = pending
-            .wait_async(deadline(self.started, self.timeout))
-            .await;
-        self.exporter
-            .flushed(result, self.started, self.timeout, self.before)
-    }
-
-    pub(crate) fn wait_blocking(self) -> Result<FlushReport, Error> {
-        let Some(pending) = &self.pending else {
-            return Ok(FlushReport::default());
-        };
-        let result = pending.wait(deadline(self.started, self.timeout));
-        self.exporter
-            .flushed(result, self.started, self.timeout, self.before)
-    }
-}
-
-impl Drop for Flushing {
-    /// Whoever stops waiting is forgotten; what was asked for is done.
-    fn drop(&mut self) {
-        if let Some(pending) = &self.pending {
-            pending.abandon();
         }
     }
 }

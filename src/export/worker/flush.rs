@@ -13,7 +13,7 @@ impl Worker {
     pub(super) fn begin_flush(&mut self, pending: Answer) {
         self.take_records();
         self.hurry();
-        let (exported, failed) = self.progress();
+        let (exported, failed) = self.shared.counters.progress();
         self.flushes.push(Flush {
             pending,
             records: self.taken,
@@ -26,7 +26,7 @@ impl Worker {
     pub(super) fn begin_stop(&mut self, deadline: Instant, pending: Option<Answer>) {
         self.take_records();
         self.hurry();
-        let (exported, failed) = self.progress();
+        let (exported, failed) = self.shared.counters.progress();
         let stop = self.stop.get_or_insert(Stop {
             deadline,
             waiting: Vec::new(),
@@ -35,19 +35,6 @@ impl Worker {
         });
         stop.deadline = deadline;
         stop.waiting.extend(pending);
-    }
-
-    fn progress(&self) -> (u64, u64) {
-        let counters = &self.shared.counters;
-        let dropped: u64 = counters
-            .dropped
-            .iter()
-            .map(|counter| counter.load(Ordering::Relaxed))
-            .sum();
-        (
-            counters.exported.load(Ordering::Relaxed),
-            counters.rejected.load(Ordering::Relaxed) + dropped,
-        )
     }
 
     /// The smallest number of a record whose fate is open.
@@ -65,7 +52,7 @@ impl Worker {
         }
         let settled = self.settled_up_to();
         let updates = self.letters_done;
-        let (exported, failed) = self.progress();
+        let (exported, failed) = self.shared.counters.progress();
         let rejected = lock(&self.shared.health).key_rejected;
         let left = self.shared.queue.usage().0 as u64;
         let blocked = self.tasks.is_empty();
@@ -117,7 +104,7 @@ impl Worker {
     /// Counts what did not get out, and tells who waits.
     pub(super) fn end(mut self) {
         self.shared.worker.store(ENDED, Ordering::Release);
-        let (exported, failed) = self.progress();
+        let (exported, failed) = self.shared.counters.progress();
         let left = self.shared.abandon(DropReason::Shutdown);
         if left > 0 {
             self.shared.log.warn(&format!(
