@@ -48,6 +48,31 @@ const fn mix(mut value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// The member of `tracestate` that tells other services to sample a trace by its id: its session is one that the first
+/// service made for itself, and did not sample by.
+const BY_TRACE: &str = "honeyhive=t";
+/// So many characters of `tracestate` are passed on.
+const MAX_STATE: usize = 512;
+
+/// Whether a `tracestate` says that the trace is sampled by its id.
+pub(crate) fn is_by_trace(state: &str) -> bool {
+    state.split(',').any(|member| member.trim() == BY_TRACE)
+}
+
+/// The `tracestate` that says so, if it fits.
+pub(crate) fn by_trace(state: Option<&str>) -> Option<String> {
+    let state = state.unwrap_or_default();
+    if is_by_trace(state) {
+        return Some(state.to_owned());
+    }
+    let told = if state.is_empty() {
+        BY_TRACE.to_owned()
+    } else {
+        format!("{BY_TRACE},{state}")
+    };
+    (told.len() <= MAX_STATE).then_some(told)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,7 +44,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "propagation",
-        &["layer", "lifecycle", "session", "event", "context"],
+        &[
+            "layer",
+            "lifecycle",
+            "session",
+            "event",
+            "context",
+            "sample",
+        ],
     ),
     (
         "enrich",

@@ -5,7 +5,7 @@ mod support;
 use std::collections::HashSet;
 
 use honeyhive::session::SessionId;
-use honeyhive::{HoneyHive, Session};
+use honeyhive::{HoneyHive, Session, propagation};
 use support::traced::{Traced, is_child, session_of, touch};
 use support::{Recorder, SESSIONS, assert_all_exported, attribute};
 use tracing::{error, info_span};
@@ -293,4 +293,32 @@ fn each_instance_has_its_own_rate_and_it_changes_while_it_runs() {
             (4, 6)
         );
     });
+}
+
+#[test]
+fn two_services_decide_alike_whoever_made_the_session() {
+    let (client, service) = (traced(0.5), traced(0.5));
+    for index in 0..100 {
+        let mut carrier = std::collections::HashMap::new();
+        client.run(|| {
+            let mut call = || info_span!("call").in_scope(|| propagation::inject(&mut carrier));
+            // Every other time the session is one that was asked for.
+            if index % 2 == 0 {
+                call();
+            } else {
+                Session::start("given").in_scope(call);
+            }
+        });
+        service.run(|| propagation::extract(&carrier).in_scope(|| touch("handle")));
+    }
+    let traces = |traced: &Traced| -> HashSet<Vec<u8>> {
+        traced
+            .spans()
+            .into_iter()
+            .map(|span| span.trace_id)
+            .collect()
+    };
+    let (sent, handled) = (traces(&client), traces(&service));
+    assert!((20..80).contains(&sent.len()), "{}", sent.len());
+    assert_eq!(sent, handled);
 }

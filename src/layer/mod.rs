@@ -33,7 +33,7 @@ use crate::event::{Fate, Head, SpanRecord, failure};
 use crate::export::Exporter;
 use crate::id::{self, SessionId};
 use crate::sync::lock;
-use crate::{clock, context};
+use crate::{clock, context, sample};
 use gate::{Capture, Nothing, OwnFilter};
 use origin::{Met, Origin};
 use state::{Lineage, Table};
@@ -111,6 +111,18 @@ impl Shared {
             recorders: Mutex::new(Vec::new()),
             attached: AtomicBool::new(false),
         }
+    }
+
+    /// Whether spans of a session are sampled by their trace: nobody gave the session, so other services know it only from
+    /// us.
+    fn samples_by_trace(&self, session: SessionId, capture: &Capture) -> bool {
+        session == self.session && !capture.session_given
+    }
+
+    /// Whether other services have to be told that a session's traces are sampled by their ids.
+    pub(crate) fn tells_sampling(&self, session: SessionId) -> bool {
+        let capture = self.capture.load();
+        !capture.sampling.keeps_all() && self.samples_by_trace(session, &capture)
     }
 
     pub(crate) fn is_enabled(&self) -> bool {
@@ -234,7 +246,7 @@ impl Recorder {
             record.head.session = given.session.unwrap_or(record.head.session);
             record.fate = Fate::LeftOut {
                 above: origin.above,
-                sampled_out: self.samples_out(origin.sampled_out, &record.head, capture),
+                sampled_out: self.samples_out(origin.sampled_out, &record, capture),
             };
             if let Err(record) = self.table.insert(id.into_u64(), record) {
                 state::give_back(record);
@@ -249,7 +261,7 @@ impl Recorder {
         if let Some(session) = session {
             record.head.session = session;
         }
-        if self.samples_out(origin.sampled_out, &record.head, capture) {
+        if self.samples_out(origin.sampled_out, &record, capture) {
             record.fate = Fate::SampledOut {
                 above: origin.above,
                 kept: false,
@@ -263,14 +275,18 @@ impl Recorder {
     }
 
     /// Whether a new span is not to be sent unless it fails: decided at the root of a trace, for all of it.
-    fn samples_out(&self, parent: Option<bool>, head: &Head, capture: &Capture) -> bool {
+    fn samples_out(&self, parent: Option<bool>, record: &SpanRecord, capture: &Capture) -> bool {
+        let head = &record.head;
         if let Some(sampled_out) = parent {
             return sampled_out;
         }
         if capture.sampling.keeps_all() {
             return false;
         }
-        if head.session != self.shared.session || capture.session_given {
+        let state = record.trace_state.as_deref().unwrap_or_default();
+        let by_trace =
+            sample::is_by_trace(state) || self.shared.samples_by_trace(head.session, capture);
+        if !by_trace {
             !capture.sampling.keeps_session(head.session)
         } else {
             !capture.sampling.keeps_trace(head.trace_id)

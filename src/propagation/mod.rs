@@ -23,6 +23,7 @@ use crate::event::fields::cut;
 use crate::id::SessionId;
 use crate::layer::bridge;
 use crate::lifecycle::HoneyHive;
+use crate::sample;
 use crate::session::Session;
 use crate::sync::Gate;
 
@@ -298,9 +299,14 @@ fn here(instance: Option<u64>) -> Here {
     });
     if let Some((origin, recorder)) = found {
         let config = recorder.shared.exporter.config();
+        let told = recorder
+            .shared
+            .tells_sampling(origin.session)
+            .then(|| sample::by_trace(origin.trace_state.as_deref()))
+            .flatten();
         return Here {
             parent: origin.parent,
-            trace_state: origin.trace_state,
+            trace_state: told.map(Arc::from).or(origin.trace_state),
             session: Some(origin.session),
             carried: origin.carried,
             project: config.project.clone(),
