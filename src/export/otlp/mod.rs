@@ -4,6 +4,7 @@ mod attributes;
 mod body;
 mod convention;
 mod json;
+mod plan;
 #[cfg(feature = "server")]
 pub(crate) mod proto;
 mod protobuf;
@@ -23,6 +24,7 @@ use crate::event::Head;
 use crate::id::SessionId;
 pub(crate) use attributes::{Attribute, Scalar};
 pub(crate) use body::{buckets, created};
+pub(crate) use plan::Plans;
 pub(crate) use protobuf::PartialSuccess;
 pub(crate) use session::AutoCreate;
 pub(crate) use span::Settings;
@@ -77,6 +79,7 @@ impl Envelope {
             protocol: self.protocol,
             out,
             names: Names::default(),
+            common: plan::Common::default(),
             reserved,
             ends: Vec::new(),
             sessions: Vec::new(),
@@ -161,6 +164,7 @@ pub(crate) struct BatchBuilder {
     protocol: Protocol,
     out: Vec<u8>,
     names: Names,
+    common: plan::Common,
     reserved: usize,
     ends: Vec<usize>,
     sessions: Vec<SessionId>,
@@ -197,6 +201,34 @@ impl BatchBuilder {
         callsites: &[&'static Metadata<'static>],
         anchor: Anchor,
         settings: &Settings,
+        plans: &mut Plans,
+    ) -> Notes {
+        let out = &mut self.out;
+        let notes = if plan::serves(self.protocol)
+            && plans.put(out, &mut self.common, head, fields, anchor, settings)
+        {
+            Notes::default()
+        } else {
+            self.put_assembled(head, fields, callsites, anchor, settings)
+        };
+        self.ends.push(self.out.len());
+        // Neighbours mostly share a session.
+        self.session_added =
+            self.sessions.last() != Some(&head.session) && !self.sessions.contains(&head.session);
+        if self.session_added {
+            self.sessions.push(head.session);
+        }
+        notes
+    }
+
+    /// Takes a span apart and writes what it means.
+    fn put_assembled(
+        &mut self,
+        head: &Head,
+        fields: &[u8],
+        callsites: &[&'static Metadata<'static>],
+        anchor: Anchor,
+        settings: &Settings,
     ) -> Notes {
         let names = self.names.of(head.meta);
         let mut span = span::assemble(head, fields, names, callsites, anchor, settings);
@@ -212,13 +244,6 @@ impl BatchBuilder {
             self.out.truncate(before);
             shrink::shrink(&mut span, size, MAX_SPAN_BYTES, attempt);
             attempt += 1;
-        }
-        self.ends.push(self.out.len());
-        // Neighbours mostly share a session.
-        self.session_added =
-            self.sessions.last() != Some(&head.session) && !self.sessions.contains(&head.session);
-        if self.session_added {
-            self.sessions.push(head.session);
         }
         span.notes
     }

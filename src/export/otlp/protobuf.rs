@@ -2,7 +2,9 @@
 //! is copied twice.
 
 use super::attributes::{Attribute, Scalar};
-use super::span::{Event, REMOTE_PARENT, Span, Status};
+use super::span::{Event, Kind, REMOTE_PARENT, Span, Status};
+use crate::event::Head;
+use crate::event::semconv::name;
 
 /// Wire types of protobuf.
 const VARINT: u32 = 0;
@@ -128,7 +130,7 @@ pub(crate) fn envelope(resource: &[Attribute<'_>], scope: &str, spans: usize) ->
     out
 }
 
-fn put_attribute(out: &mut Vec<u8>, number: u32, attribute: &Attribute<'_>) {
+pub(super) fn put_attribute(out: &mut Vec<u8>, number: u32, attribute: &Attribute<'_>) {
     tag(out, number, LENGTH);
     varint(out, attribute_len(attribute) as u64);
     tag(out, 1, LENGTH);
@@ -140,7 +142,11 @@ fn put_attribute(out: &mut Vec<u8>, number: u32, attribute: &Attribute<'_>) {
     out.extend_from_slice(attribute.name.as_bytes());
     tag(out, 2, LENGTH);
     varint(out, scalar_len(&attribute.value) as u64);
-    match &attribute.value {
+    put_scalar(out, &attribute.value);
+}
+
+fn put_scalar(out: &mut Vec<u8>, value: &Scalar<'_>) {
+    match value {
         Scalar::Text(text) => bytes(out, 1, text.as_bytes()),
         Scalar::Uuid(uuid) => {
             let text = &mut [0; uuid::fmt::Hyphenated::LENGTH];
@@ -156,6 +162,94 @@ fn put_attribute(out: &mut Vec<u8>, number: u32, attribute: &Attribute<'_>) {
         }
         Scalar::Double(value) => fixed64(out, 4, value.to_bits()),
     }
+}
+
+/// The key of an attribute, to be written again and again by [`put_keyed`] and [`put_text`].
+pub(super) fn key(prefix: &str, name: &str) -> Vec<u8> {
+    let full = if prefix.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{prefix}.{name}")
+    };
+    let mut key = Vec::with_capacity(full.len() + 4);
+    bytes(&mut key, 1, full.as_bytes());
+    key
+}
+
+/// An attribute of a span under an encoded key.
+pub(super) fn put_keyed(out: &mut Vec<u8>, key: &[u8], value: &Scalar<'_>) {
+    let value_len = scalar_len(value);
+    put_key(out, key, value_len);
+    put_scalar(out, value);
+}
+
+/// As [`put_keyed`], for text.
+#[inline]
+pub(super) fn put_text(out: &mut Vec<u8>, key: &[u8], text: &str) {
+    put_key(out, key, field_len(text.len()));
+    bytes(out, 1, text.as_bytes());
+}
+
+#[inline]
+fn put_key(out: &mut Vec<u8>, key: &[u8], value_len: usize) {
+    let length = key.len() + field_len(value_len);
+    tag(out, 9, LENGTH);
+    varint(out, length as u64);
+    out.extend_from_slice(key);
+    tag(out, 2, LENGTH);
+    varint(out, value_len as u64);
+}
+
+/// How long the span took, in milliseconds.
+pub(super) fn put_duration(out: &mut Vec<u8>, milliseconds: f64) {
+    const KEY: &[u8] = name::DURATION_MS.as_bytes();
+    tag(out, 9, LENGTH);
+    varint(out, (field_len(KEY.len()) + field_len(9)) as u64);
+    bytes(out, 1, KEY);
+    tag(out, 2, LENGTH);
+    varint(out, 9);
+    fixed64(out, 4, milliseconds.to_bits());
+}
+
+/// Starts a span of the internal kind whose length is not known yet; [`end_span`] with the answer writes it.
+pub(super) fn begin_span(
+    out: &mut Vec<u8>,
+    head: &Head,
+    name: &str,
+    (start, end): (u64, u64),
+) -> usize {
+    tag(out, 2, LENGTH);
+    // Two bytes hold the length of most spans.
+    out.extend_from_slice(&[0; 2]);
+    let content = out.len();
+    bytes(out, 1, &head.trace_id.to_be_bytes());
+    bytes(out, 2, &head.span_id.to_be_bytes());
+    if head.parent_id != 0 {
+        bytes(out, 4, &head.parent_id.to_be_bytes());
+    }
+    bytes(out, 5, name.as_bytes());
+    tag(out, 6, VARINT);
+    varint(out, Kind::Internal as u64);
+    fixed64(out, 7, start);
+    fixed64(out, 8, end);
+    content
+}
+
+/// See [`begin_span`].
+pub(super) fn end_span(out: &mut Vec<u8>, content: usize) {
+    let mut prefix = Vec::new();
+    let length = out.len().saturating_sub(content);
+    let needed = varint_len(length as u64);
+    let slot = content.saturating_sub(2);
+    if needed == 2 {
+        let [low, high] = [(length as u8) | 0x80, (length >> 7) as u8];
+        if let Some(bytes) = out.get_mut(slot..content) {
+            bytes.copy_from_slice(&[low, high]);
+        }
+        return;
+    }
+    varint(&mut prefix, length as u64);
+    out.splice(slot..content, prefix);
 }
 
 fn attribute_len(attribute: &Attribute<'_>) -> usize {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::otlp::{Attribute, Batch, Envelope, Scalar, redacted};
+use super::otlp::{Attribute, Batch, Envelope, Plans, Scalar, redacted};
 use super::pending::Pending;
 use super::queue::Chunk;
 use super::report::{DropReason, FlushReport};
@@ -156,6 +156,8 @@ struct Worker {
     transport: Option<Arc<dyn Transport>>,
     envelope: Arc<Envelope>,
     redactor: Arc<Redactor>,
+    /// What is known of callsites under this configuration.
+    plans: Plans,
     default_name: String,
 
     chunks: VecDeque<Chunk>,
@@ -232,6 +234,7 @@ impl Worker {
             transport: None,
             envelope,
             redactor,
+            plans: Plans::default(),
             default_name,
             chunks: VecDeque::new(),
             cursor: (0, 0, 0),
@@ -366,6 +369,7 @@ impl Worker {
         if self.config.redact != config.redact {
             self.redactor = Arc::new(redacted::redactor(&config));
         }
+        self.plans = Plans::default();
         if !requests::same_destination(&self.config, &config) {
             // Whoever listens there knows of no session yet, and asked for nothing.
             self.announced.clear();
