@@ -14,7 +14,7 @@ mod shrink;
 mod span;
 
 use bytes::Bytes;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 use tracing::Metadata;
 use tracing::callsite;
 
@@ -22,6 +22,7 @@ use crate::clock::Anchor;
 use crate::config::Protocol;
 use crate::event::Head;
 use crate::id::SessionId;
+use crate::sync::lock;
 pub(crate) use attributes::{Attribute, Scalar};
 pub(crate) use body::{buckets, created};
 pub(crate) use plan::Plans;
@@ -35,8 +36,42 @@ pub(crate) struct Envelope {
     pub(crate) protocol: Protocol,
     pub(crate) resource: Vec<Attribute<'static>>,
     pub(crate) scope: String,
-    /// The bytes of the last batch: the next one is likely to need as many.
-    pub(crate) usual: AtomicUsize,
+    /// Memory of bodies that have been sent, for the next ones.
+    pub(crate) spare: Spare,
+}
+
+/// Empty buffers. Memory that is given back and asked for again has to be mapped page by page, which costs more than
+/// to fill it.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Mutex<Vec<Vec<u8>>>);
+
+/// So many buffers are kept, as many as there may be requests on their way.
+const SPARE: usize = 4;
+/// Larger ones are not kept.
+const SPARE_BYTES: usize = 8 << 20;
+
+impl Spare {
+    fn take(&self) -> Vec<u8> {
+        lock(&self.0).pop().unwrap_or_default()
+    }
+
+    /// Takes the memory of a body over, if nobody else has it.
+    pub(crate) fn put(&self, body: Bytes) {
+        let Ok(mut body) = body.try_into_mut() else {
+            return;
+        };
+        body.clear();
+        let buffer = Vec::from(body);
+        let mut spare = lock(&self.0);
+        if spare.len() < SPARE && buffer.capacity() <= SPARE_BYTES {
+            spare.push(buffer);
+        }
+    }
+
+    /// Gives all memory back.
+    pub(crate) fn clear(&self) {
+        lock(&self.0).clear();
+    }
 }
 
 impl Envelope {
@@ -45,7 +80,7 @@ impl Envelope {
             protocol,
             resource: self.resource.clone(),
             scope: self.scope.clone(),
-            usual: AtomicUsize::new(0),
+            spare: Spare::default(),
         }
     }
 
@@ -73,7 +108,7 @@ impl Envelope {
             }
             Protocol::HttpJson => json::envelope(&self.resource, &self.scope).0.len(),
         };
-        let mut out = Vec::with_capacity(reserved + self.usual.load(Ordering::Relaxed));
+        let mut out = self.spare.take();
         out.resize(reserved, 0);
         BatchBuilder {
             protocol: self.protocol,
@@ -97,8 +132,6 @@ impl Envelope {
             ..
         } = batch;
         let spans_end = out.len();
-        self.usual
-            .store(spans_end.saturating_sub(reserved), Ordering::Relaxed);
         let head = match self.protocol {
             Protocol::HttpProtobuf => protobuf::envelope(
                 &self.resource,

@@ -343,7 +343,7 @@ mod tests {
             protocol: Protocol::HttpProtobuf,
             resource: Vec::new(),
             scope: String::new(),
-            usual: 0.into(),
+            spare: crate::export::otlp::Spare::default(),
         }
         .batch()
     }

@@ -16,13 +16,13 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::otlp::{Attribute, Batch, Envelope, Plans, Scalar, redacted};
+use super::otlp::{Attribute, Batch, Envelope, Plans, Scalar, Spare, redacted};
 use super::pending::Pending;
 use super::queue::Chunk;
 use super::report::{DropReason, FlushReport};
@@ -213,7 +213,7 @@ impl Worker {
                 .map(resource_attribute)
                 .collect(),
             scope: shared.scope.clone(),
-            usual: AtomicUsize::new(0),
+            spare: Spare::default(),
         });
         let default_name = config
             .session_name
@@ -292,6 +292,7 @@ impl Worker {
                         if self.chunks.is_empty() {
                             // A quiet interval: the memory of the last burst is given back.
                             self.spare.clear();
+                            self.envelope.spare.clear();
                         }
                     }
                 }

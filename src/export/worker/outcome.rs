@@ -46,6 +46,7 @@ impl Worker {
                 self.recovered();
                 let body = reply.map(|reply| reply.body).unwrap_or_default();
                 self.delivered(&shipment, &body, config);
+                shipment.envelope.spare.put(shipment.batch.body);
             }
             Verdict::Retry { after } => self.put_back(shipment, after, &problem),
             // That was another key, or another place.
