@@ -416,6 +416,72 @@ impl<'a> Iterator for Reader<'a> {
     }
 }
 
+/// The values of callsite fields, for those who know what becomes of each and need no text checked again. What is none
+/// of that is [`PlainValue::Other`], and ends it.
+#[derive(Debug)]
+pub(crate) struct Plain<'a> {
+    reader: Reader<'a>,
+}
+
+/// See [`Plain`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PlainValue<'a> {
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    /// Always UTF-8.
+    Str(&'a [u8]),
+    /// Likewise.
+    Debug(&'a [u8]),
+    Other,
+}
+
+impl<'a> Plain<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            reader: Reader::new(bytes),
+        }
+    }
+
+    #[inline]
+    fn value(&mut self, kind: u8) -> Option<PlainValue<'a>> {
+        let reader = &mut self.reader;
+        Some(match kind {
+            FALSE => PlainValue::Bool(false),
+            TRUE => PlainValue::Bool(true),
+            I64 => PlainValue::Int(i64::from_le_bytes(reader.array()?)),
+            U64 => PlainValue::Int(i64::try_from(u64::from_le_bytes(reader.array()?)).ok()?),
+            F64 => PlainValue::Double(f64::from_le_bytes(reader.array()?)),
+            STR | DEBUG => {
+                let length = u32::from_le_bytes(reader.array()?) as usize;
+                let text = reader.take(length)?;
+                if kind == STR {
+                    PlainValue::Str(text)
+                } else {
+                    PlainValue::Debug(text)
+                }
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Iterator for Plain<'a> {
+    type Item = (u8, PlainValue<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.reader.bytes.is_empty() {
+            return None;
+        }
+        // Entries by name, events and links have other kinds.
+        let Some([kind, index]) = self.reader.array() else {
+            return Some((0, PlainValue::Other));
+        };
+        Some((index, self.value(kind).unwrap_or(PlainValue::Other)))
+    }
+}
+
 /// The name of a field of a callsite.
 pub(crate) fn field_name(meta: &Metadata<'static>, index: u8) -> &'static str {
     meta.fields()

@@ -2,19 +2,20 @@
 //! rest is written straight from the record. It writes what `span::assemble` and `protobuf::put_span` would; a span
 //! that needs a closer look is left to them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use tracing::Metadata;
 
-use super::attributes::{self, Scalar};
-use super::protobuf;
+use super::attributes;
+use super::protobuf::{self, Template};
 use super::redacted;
 use super::span::{self, Settings};
 use crate::clock::Anchor;
 use crate::config::{Protocol, Rule};
 use crate::event::Head;
-use crate::event::fields::{Entry, Key, Reader, Value};
+use crate::event::fields::{Plain, PlainValue, Value};
 use crate::event::semconv::name;
 use crate::id::SessionId;
 use crate::redact::REDACTED;
@@ -27,18 +28,21 @@ pub(crate) struct Plans {
 
 #[derive(Debug)]
 struct Plan {
-    name: &'static str,
-    /// The attribute that says the event's type, encoded.
+    /// The name of the spans and what stands between it and their start, encoded.
+    name: Vec<u8>,
+    /// The attribute that says the event's type, and the start of the one that says how long it took.
     event_type: Vec<u8>,
     slots: Vec<Option<Slot>>,
+    /// At least as long as all that is written besides values.
+    length: usize,
 }
 
 /// A field that becomes one attribute.
 #[derive(Debug)]
 struct Slot {
     name: &'static str,
-    /// The key, encoded.
-    key: Vec<u8>,
+    /// All of the attribute up to the value.
+    template: Template,
     /// Its value is not to be seen.
     hidden: bool,
 }
@@ -56,7 +60,7 @@ pub(super) struct Common {
 /// So many sessions are remembered at once.
 const SESSIONS: usize = 8;
 /// Fields beyond this many are not told apart by one word of bits.
-const MAX_FIELDS: u8 = 64;
+const MAX_FIELDS: usize = 64;
 
 /// Larger spans may have to be cut.
 const MAX_BYTES: usize = 16 << 20;
@@ -101,7 +105,7 @@ fn is_allowed(settings: &Settings) -> bool {
     settings.capture_content
         && !settings.redactor.looks_at_texts()
         && !settings.event_type_from_name
-        && settings.max_attributes >= usize::from(MAX_FIELDS)
+        && settings.max_attributes >= MAX_FIELDS
         && !settings.event_types.rules.iter().any(asks_attributes)
 }
 
@@ -121,13 +125,13 @@ impl Plan {
             let name = field.name();
             let slot = span::plain_attribute(name).map(|(prefix, rest)| Slot {
                 name: rest,
-                key: protobuf::key(prefix, rest),
+                template: Template::of(prefix, rest),
                 hidden: settings.redactor.hides(rest),
             });
             if let Some(slot) = &slot {
                 let mut others = slots.iter().flatten();
                 // One of them would take the other's place.
-                if others.any(|other| other.key == slot.key) {
+                if others.any(|other| other.template == slot.template) {
                     return None;
                 }
             }
@@ -136,14 +140,19 @@ impl Plan {
         let mut encoded = Vec::new();
         let event_type = attributes::Attribute::text(name::EVENT_TYPE, event_type);
         protobuf::put_attribute(&mut encoded, ATTRIBUTES, &event_type);
+        protobuf::begin_duration(&mut encoded);
+        let name = protobuf::name(if meta.name().is_empty() {
+            meta.target()
+        } else {
+            meta.name()
+        });
+        let templates = slots.iter().flatten().map(|slot| slot.template.len() + 16);
+        let length = templates.sum::<usize>() + name.len() + encoded.len() + 128;
         Some(Self {
-            name: if meta.name().is_empty() {
-                meta.target()
-            } else {
-                meta.name()
-            },
+            name,
             event_type: encoded,
             slots,
+            length,
         })
     }
 
@@ -159,18 +168,16 @@ impl Plan {
         let start = anchor.unix_nanos(head.start);
         let end = anchor.unix_nanos(head.end.max(head.start)).max(start);
         let first = common.of_session(head.session, settings);
-        out.reserve(first.len() + bytes.len() + 256);
-        let length = protobuf::begin_span(out, head, self.name, (start, end));
+        out.reserve(first.len() + bytes.len() + self.length);
+        let length = protobuf::begin_span(out, head, &self.name, (start, end));
         out.extend_from_slice(first);
         out.extend_from_slice(&self.event_type);
-        protobuf::put_duration(out, (end - start) as f64 / 1e6);
+        let duration = (end - start) as f64 / 1e6;
+        out.extend_from_slice(&duration.to_le_bytes());
         let mut seen = 0_u64;
-        for entry in Reader::new(bytes) {
-            let Entry::Field(Key::Field(index @ 0..MAX_FIELDS), value) = entry else {
-                return false;
-            };
-            let bit = 1 << index;
+        for (index, value) in Plain::new(bytes) {
             // Only the last of several writes counts.
+            let bit = 1_u64.checked_shl(u32::from(index)).unwrap_or(u64::MAX);
             if seen & bit != 0 {
                 return false;
             }
@@ -188,27 +195,43 @@ impl Plan {
 }
 
 impl Slot {
-    fn put(&self, out: &mut Vec<u8>, value: Value<'_>, settings: &Settings) -> bool {
+    fn put(&self, out: &mut Vec<u8>, value: PlainValue<'_>, settings: &Settings) -> bool {
+        let template = &self.template;
         match value {
-            // One is taken apart, the other is the span's error.
-            Value::Json(_) | Value::Error { .. } => return false,
-            value if self.hidden && !matches!(value, Value::Bool(_)) => {
-                protobuf::put_text(out, &self.key, REDACTED);
+            PlainValue::Other => return false,
+            PlainValue::Bool(value) => template.put_bool(out, value),
+            _ if self.hidden => template.put_text(out, REDACTED.as_bytes()),
+            PlainValue::Int(value) => template.put_int(out, value),
+            PlainValue::Double(value) if value.is_finite() => template.put_double(out, value),
+            PlainValue::Double(value) => {
+                let text = attributes::double(value).into_text();
+                template.put_text(out, text.as_bytes());
             }
-            Value::Str(_) | Value::Debug(_) => {
-                let text = attributes::text(value);
+            PlainValue::Str(text) if !may_be_structured(text) => template.put_text(out, text),
+            PlainValue::Str(text) | PlainValue::Debug(text) => {
+                let Ok(text) = std::str::from_utf8(text) else {
+                    return false;
+                };
+                let text = match value {
+                    PlainValue::Debug(_) => attributes::text(Value::Debug(text)),
+                    _ => Cow::Borrowed(text),
+                };
                 match settings.redactor.text(self.name, &text) {
-                    Some(left) => protobuf::put_text(out, &self.key, &left),
-                    None => protobuf::put_text(out, &self.key, &text),
+                    Some(left) => template.put_text(out, left.as_bytes()),
+                    None => template.put_text(out, text.as_bytes()),
                 }
             }
-            value => match attributes::scalar(value) {
-                Scalar::Text(text) => protobuf::put_text(out, &self.key, &text),
-                scalar => protobuf::put_keyed(out, &self.key, &scalar),
-            },
         }
         true
     }
+}
+
+/// Whether redaction has to look at a text: it takes a bracket, or a name in front of one.
+fn may_be_structured(text: &[u8]) -> bool {
+    let Some(first) = text.first() else {
+        return false;
+    };
+    matches!(first, b'{' | b'[' | b'(') || first.is_ascii_uppercase() || first.is_ascii_whitespace()
 }
 
 impl Common {
@@ -273,7 +296,7 @@ mod tests {
 
     use super::*;
     use crate::config::EventTypes;
-    use crate::event::fields;
+    use crate::event::fields::{self, Key};
     use crate::export::otlp::{BatchBuilder, Envelope};
     use crate::redact::Redactor;
 
