@@ -119,6 +119,42 @@ pub(crate) fn put(bytes: &mut Vec<u8>, key: Key<'_>, value: Value<'_>, limit: us
     false
 }
 
+/// Appends a text that is no longer than it may be, under a field of the callsite: what the hot path writes most.
+#[inline]
+pub(crate) fn put_str(bytes: &mut Vec<u8>, index: u8, text: &str) {
+    let [a, b, c, d] = len32(text.len()).to_le_bytes();
+    bytes.reserve(6 + text.len());
+    bytes.extend_from_slice(&[STR, index, a, b, c, d]);
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+/// Likewise a value of eight bytes.
+#[inline]
+fn put_eight(bytes: &mut Vec<u8>, index: u8, kind: u8, value: [u8; 8]) {
+    let [a, b, c, d, e, f, g, h] = value;
+    bytes.extend_from_slice(&[kind, index, a, b, c, d, e, f, g, h]);
+}
+
+#[inline]
+pub(crate) fn put_i64(bytes: &mut Vec<u8>, index: u8, value: i64) {
+    put_eight(bytes, index, I64, value.to_le_bytes());
+}
+
+#[inline]
+pub(crate) fn put_u64(bytes: &mut Vec<u8>, index: u8, value: u64) {
+    put_eight(bytes, index, U64, value.to_le_bytes());
+}
+
+#[inline]
+pub(crate) fn put_f64(bytes: &mut Vec<u8>, index: u8, value: f64) {
+    put_eight(bytes, index, F64, value.to_le_bytes());
+}
+
+#[inline]
+pub(crate) fn put_bool(bytes: &mut Vec<u8>, index: u8, value: bool) {
+    bytes.extend_from_slice(&[if value { TRUE } else { FALSE }, index]);
+}
+
 /// What writing a formatted value came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Formatted {
