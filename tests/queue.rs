@@ -341,6 +341,30 @@ fn without_batches_every_span_goes_alone_and_at_once() {
 }
 
 #[test]
+fn without_batches_no_span_waits_for_the_server_either() {
+    let server = Recorder::start();
+    server.hold();
+    let honeyhive = settings(&server.url)
+        .disable_batch(true)
+        .flush_timeout(Duration::ZERO)
+        .build()
+        .unwrap();
+    // The server answers nothing before all of them are closed: one that waited would wait for ever.
+    on_threads(&honeyhive, 2, |_| {
+        (0..250).for_each(|_| drop(info_span!("work")));
+    });
+    let stats = honeyhive.stats();
+    assert_balanced(&stats);
+    assert_eq!((stats.in_flight, stats.exported), (500, 0));
+    // Nobody asked for it, and no timer did: it was the end of a span.
+    server.wait("a request", |requests| !requests.is_empty());
+    server.release();
+    until("the spans", || honeyhive.stats().exported == 500);
+    assert_eq!(server.batches(), [1; 500]);
+    assert_all_exported(&honeyhive.stats(), 500);
+}
+
+#[test]
 fn test_mode_makes_no_connection() {
     let server = Recorder::start();
     let honeyhive = settings(&server.url).test_mode(true).build().unwrap();
