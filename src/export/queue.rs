@@ -5,13 +5,14 @@
 //! buffers and leaves empty ones.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tracing::Metadata;
 
 use crate::event::{Head, SpanRecord};
 use crate::sync::lock;
+use crate::sync::model::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::model::{Mutex, thread_local};
 
 /// Records as they were handed over: heads, and their variable parts one after the other.
 #[derive(Debug, Default)]
