@@ -375,3 +375,164 @@ impl Drop for Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::SessionId;
+
+    fn record(bytes: usize) -> SpanRecord {
+        let meta = tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            tracing::info_span!("work").metadata().unwrap()
+        });
+        let mut record = SpanRecord::new(Head {
+            meta,
+            trace_id: 1,
+            span_id: 1,
+            parent_id: 0,
+            session: SessionId::random(),
+            start: 1,
+            end: 2,
+            panicked: false,
+            born_unwinding: false,
+            wants_event_id: false,
+            unfinished: false,
+            remote_parent: false,
+            has_children: false,
+            lost_fields: 0,
+            events: 0,
+            lost_events: 0,
+            links: 0,
+            lost_links: 0,
+        });
+        record.fields.resize(bytes, 0);
+        record
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Push { bytes: usize },
+        PushElsewhere { bytes: usize },
+        Drain,
+        Release { share: usize },
+        Bounds { records: usize, bytes: usize },
+        Forfeit,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let bounds = prop_oneof![
+            Just((5, 2_000)),
+            Just((50_000, 1 << 20)),
+            Just((300_000, 1 << 27))
+        ];
+        let step = prop_oneof![
+            8 => (0..400_usize).prop_map(|bytes| Step::Push { bytes }),
+            1 => (0..200_000_usize).prop_map(|bytes| Step::Push { bytes }),
+            2 => (0..400_usize).prop_map(|bytes| Step::PushElsewhere { bytes }),
+            2 => Just(Step::Drain),
+            2 => (1..4_usize).prop_map(|share| Step::Release { share }),
+            1 => bounds.prop_map(|(records, bytes)| Step::Bounds { records, bytes }),
+            1 => Just(Step::Forfeit),
+        ];
+        proptest::collection::vec(step, 1..200)
+    }
+
+    /// What the queue should hold, kept the plain way.
+    #[derive(Debug, Default)]
+    struct Model {
+        /// The costs of what waits, and of what was taken and not let go of.
+        waiting: Vec<usize>,
+        taken: Vec<usize>,
+        submitted: u64,
+        refused: u64,
+    }
+
+    impl Model {
+        fn usage(&self) -> (usize, usize) {
+            let all = self.waiting.iter().chain(&self.taken);
+            all.fold((0, 0), |(records, bytes), cost| (records + 1, bytes + cost))
+        }
+    }
+
+    fn run(steps: &[Step]) {
+        let mut bounds = Bounds {
+            records: 300_000,
+            bytes: 1 << 27,
+            wake_records: 512,
+        };
+        let queue = Queue::new(u64::MAX, bounds);
+        let mut model = Model::default();
+        for step in steps {
+            match *step {
+                Step::Push { bytes } | Step::PushElsewhere { bytes } => {
+                    let record = record(bytes);
+                    let cost = HEAD_BYTES + bytes;
+                    let (records, used) = model.usage();
+                    let fits = records < bounds.records && used + cost <= bounds.bytes;
+                    let pushed = if matches!(step, Step::Push { .. }) {
+                        queue.push(&record)
+                    } else {
+                        std::thread::scope(|scope| scope.spawn(|| queue.push(&record)).join())
+                            .unwrap()
+                    };
+                    model.submitted += 1;
+                    // One thread does not see what others keep to themselves, a 4096th of the bound each.
+                    let near = records + 1 + bounds.records / 4096 * 200 >= bounds.records
+                        || used + cost + bounds.bytes / 4096 * 200 >= bounds.bytes;
+                    assert!(fits == (pushed != Pushed::Full) || near, "{pushed:?}");
+                    if pushed == Pushed::Full {
+                        model.refused += 1;
+                    } else {
+                        model.waiting.push(cost);
+                    }
+                }
+                Step::Drain => {
+                    let mut chunks: Vec<Chunk> = Vec::new();
+                    queue.drain(&mut Vec::new(), &mut chunks);
+                    let closed = chunks.iter().flat_map(|chunk| &chunk.heads);
+                    let mut costs: Vec<usize> = closed.map(Closed::cost).collect();
+                    model.taken.extend(&costs);
+                    costs.sort_unstable();
+                    model.waiting.sort_unstable();
+                    assert_eq!(costs, model.waiting);
+                    model.waiting.clear();
+                }
+                Step::Release { share } => {
+                    let count = model.taken.len() / share;
+                    let released: Vec<usize> = model.taken.drain(..count).collect();
+                    queue.release(count, released.iter().sum());
+                }
+                Step::Bounds { records, bytes } => {
+                    bounds = Bounds {
+                        records,
+                        bytes,
+                        ..bounds
+                    };
+                    queue.set_bounds(bounds);
+                }
+                Step::Forfeit => {
+                    assert_eq!(queue.forfeit(), model.usage().0);
+                    model.waiting.clear();
+                    model.taken.clear();
+                }
+            }
+            assert_eq!(queue.usage(), model.usage());
+            let counts = queue.counts();
+            assert_eq!(
+                (counts.submitted, counts.refused),
+                (model.submitted, model.refused)
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_accounts_are_those_of_a_plain_list(steps in steps()) {
+            run(&steps);
+        }
+    }
+}
