@@ -512,10 +512,9 @@ where
         if event.metadata().target() != "poison" {
             return;
         }
-        for span in cx.event_scope(event).into_iter().flatten() {
-            let _extensions = span.extensions_mut();
-            std::panic::resume_unwind(Box::new("while it holds the lock"));
-        }
+        let span = cx.event_span(event).expect("a span");
+        let _extensions = span.extensions_mut();
+        std::panic::resume_unwind(Box::new("while it holds the lock"));
     }
 }
 

@@ -282,6 +282,9 @@ fn waiting_in_a_future_ends_with_the_result_or_when_it_is_dropped() {
 /// An instance of this number has no export thread: it cannot be started.
 const BROKEN: u64 = 13;
 
+/// The real one, which is not used here.
+const _: fn(Arc<Shared>) -> std::io::Result<()> = worker::spawn;
+
 /// In the place of the export thread: whatever comes is delivered at once.
 pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
     if shared.instance == BROKEN {
