@@ -198,10 +198,14 @@ impl HoneyHive {
     /// As [`Builder::build`]; the instance then goes on as it was.
     pub fn reconfigure(&self, change: impl FnOnce(Builder) -> Builder) -> Result<(), Error> {
         let _changing = lock(&self.changing);
-        let config = self.config.load().reconfigured(change)?;
+        let before = self.config.load_full();
+        let config = before.reconfigured(change)?;
         let enabled = is_enabled(&config) && !self.closed.load(Ordering::Acquire);
+        // What was said before needs no repetition.
         for warning in &config.warnings {
-            self.shared.exporter.log().warn(warning);
+            if !before.warnings.contains(warning) {
+                self.shared.exporter.log().warn(warning);
+            }
         }
         if enabled {
             registry::add(&self.shared.exporter);

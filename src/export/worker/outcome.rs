@@ -48,6 +48,11 @@ impl Worker {
                 self.delivered(&shipment, &body, config);
                 shipment.envelope.spare.put(shipment.batch.body);
             }
+            // The place it goes to next asked for no patience.
+            Verdict::Retry { .. } if self.is_stale(config) => {
+                self.count_retry();
+                self.returned.push_front(shipment);
+            }
             Verdict::Retry { after } => self.put_back(shipment, after, &problem),
             // That was another key, or another place.
             Verdict::Unauthorized if self.is_stale(config) => self.returned.push_front(shipment),
@@ -271,6 +276,10 @@ impl Worker {
                     .counters
                     .updates_sent
                     .fetch_add(1, Ordering::Relaxed);
+            }
+            Verdict::Retry { .. } if self.is_stale(config) => {
+                self.count_retry();
+                self.letters.push_front(letter);
             }
             Verdict::Retry { after } => self.put_back_letter(letter, after, &problem),
             Verdict::Unauthorized if self.is_stale(config) => self.letters.push_front(letter),
