@@ -38,6 +38,7 @@
 //!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
+//! * Numbers that suit the place it runs in, and how to change them: see [`docs::environments`].
 //!
 //! # What it promises
 //!
@@ -79,7 +80,7 @@ mod clock;
 pub mod config;
 mod context;
 mod enrich;
-mod environment;
+pub mod environment;
 mod error;
 mod event;
 pub mod events;
@@ -128,6 +129,9 @@ pub mod docs {
     pub mod redaction {}
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+
+    #[doc = include_str!("docs/environments.md")]
+    pub mod environments {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

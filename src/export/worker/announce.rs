@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
+use super::pace::Place;
 use super::{Done, Parcel, Worker};
 use crate::config::Config;
 use crate::event::directory::{self, SessionStart};
@@ -22,17 +23,19 @@ const REMEMBERED: usize = 16_384;
 
 type Running = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
 
-/// Makes the calls, several at once.
+/// Makes the calls, several at once; one at first, and none after that fails, where it is not known that anybody answers.
 pub(super) async fn announce(
     transport: Arc<dyn Transport>,
     config: Arc<Config>,
     calls: Vec<(SessionId, Request)>,
+    uncertain: bool,
 ) -> Done {
+    let mut width = if uncertain { 1 } else { ANNOUNCEMENTS };
     let mut results = Vec::with_capacity(calls.len());
     let mut calls = calls.into_iter();
     let mut running: Vec<(SessionId, Running)> = Vec::new();
     loop {
-        while running.len() < ANNOUNCEMENTS
+        while running.len() < width
             && let Some((session, request)) = calls.next()
         {
             let sending = transport::attempt(Arc::clone(&transport), request);
@@ -51,6 +54,11 @@ pub(super) async fn announce(
         })
         .await;
         let (session, _) = running.swap_remove(index);
+        width = match &result {
+            Err(failure) if uncertain && failure.connect => 0,
+            Ok(_) if width > 0 => ANNOUNCEMENTS,
+            _ => width,
+        };
         results.push((session, result));
     }
 }
@@ -181,8 +189,12 @@ impl Worker {
             // The events would fare no better on the same server.
             (Parcel::Shipment(shipment), Some(reason)) if config.otlp_endpoint.is_none() => {
                 self.put_back(shipment, None, &reason);
+                self.nobody_answered(&config, Place::Traces);
             }
-            (Parcel::Letter(letter), Some(reason)) => self.put_back_letter(letter, None, &reason),
+            (Parcel::Letter(letter), Some(reason)) => {
+                self.put_back_letter(letter, None, &reason);
+                self.nobody_answered(&config, Place::Rest);
+            }
             (parcel, _) => self.dispatch(&config, parcel),
         }
     }

@@ -26,6 +26,7 @@ use super::otlp::{Attribute, Batch, Envelope, Scalar, redacted};
 use super::pending::Pending;
 use super::queue::Chunk;
 use super::report::{DropReason, FlushReport};
+use super::retry::Profile;
 use super::transport::{Failure, Reply, Transport};
 use super::{Command, ENDED, FAILED, Shared, Update, requests};
 use crate::clock;
@@ -226,6 +227,7 @@ impl Worker {
         });
         let redactor = Arc::new(redacted::redactor(&config));
         let next_tick = Instant::now() + config.flush_interval;
+        let profile = Profile::from(&*config);
         Self {
             shared,
             config,
@@ -249,8 +251,8 @@ impl Worker {
             announced_order: VecDeque::new(),
             tasks: JoinSet::new(),
             shipments_away: 0,
-            traces: Pace::default(),
-            rest: Pace::default(),
+            traces: Pace::new(profile),
+            rest: Pace::new(profile),
             key_pause: None,
             may_compress: true,
             unknown_types: HashSet::new(),
@@ -283,7 +285,7 @@ impl Worker {
                     let now = Instant::now();
                     if now >= self.next_tick {
                         self.next_tick = now + self.shared.config.load().flush_interval;
-                        if self.shared.strategy.flush_on_timer {
+                        if self.shared.config.load().flush_on_timer {
                             self.take_records();
                         }
                         if self.chunks.is_empty() {
@@ -374,6 +376,9 @@ impl Worker {
             self.traces = Pace::default();
             self.rest = Pace::default();
         }
+        let profile = Profile::from(&*config);
+        self.traces.set_profile(profile);
+        self.rest.set_profile(profile);
         self.config = config;
     }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::pace::Place;
 use super::{Letter, Shipment, Worker};
 use crate::config::{ApiKey, Config};
 use crate::export::otlp::Batch;
 use crate::export::report::DropReason;
+use crate::export::requests;
 use crate::export::retry::{self, Outcome, Verdict};
 use crate::export::transport::{Failure, Reply};
 use crate::id;
@@ -47,13 +49,18 @@ impl Worker {
                 let body = reply.map(|reply| reply.body).unwrap_or_default();
                 self.delivered(&shipment, &body, config);
             }
-            Verdict::Retry { after } => self.put_back(shipment, after, &problem),
+            Verdict::Retry { after } => {
+                self.put_back(shipment, after, &problem);
+                if reply.is_err() {
+                    self.nobody_answered(config, Place::Traces);
+                }
+            }
             // That was another key, or another place.
             Verdict::Unauthorized if self.is_stale(config) => self.returned.push_front(shipment),
             Verdict::Unauthorized => {
                 let status = reply.map_or(401, |reply| reply.status);
                 self.key_rejected(status);
-                if shipment.since.elapsed() > retry::GIVE_UP_AFTER {
+                if shipment.since.elapsed() > self.config.retry_give_up {
                     self.lose(&shipment, DropReason::Unauthorized, &problem);
                 } else {
                     self.returned.push_front(shipment);
@@ -174,7 +181,8 @@ impl Worker {
 
     /// Tries again later, until it is too late.
     pub(super) fn put_back(&mut self, shipment: Shipment, hint: Option<Duration>, problem: &str) {
-        let remaining = retry::GIVE_UP_AFTER.saturating_sub(shipment.since.elapsed());
+        let remaining = self.config.retry_give_up;
+        let remaining = remaining.saturating_sub(shipment.since.elapsed());
         self.unreachable(problem);
         if self.traces.fail(hint, remaining, id::random()) {
             self.count_retry();
@@ -190,13 +198,26 @@ impl Worker {
         hint: Option<Duration>,
         problem: &str,
     ) {
-        let remaining = retry::GIVE_UP_AFTER.saturating_sub(letter.since.elapsed());
+        let remaining = self.config.retry_give_up;
+        let remaining = remaining.saturating_sub(letter.since.elapsed());
         lock(&self.shared.health).last_error = Some(problem.to_owned());
         if self.rest.fail(hint, remaining, id::random()) {
             self.count_retry();
             self.letters.push_front(letter);
         } else {
             self.lose_update(&letter, problem);
+        }
+    }
+
+    /// The place that was asked is silent; whatever else is there is, too.
+    pub(super) fn nobody_answered(&mut self, config: &Config, place: Place) {
+        let (asked, other) = match place {
+            Place::Traces => (&mut self.traces, &mut self.rest),
+            Place::Rest => (&mut self.rest, &mut self.traces),
+        };
+        asked.hush();
+        if requests::is_one_place(config) {
+            other.follow(asked);
         }
     }
 
@@ -271,9 +292,14 @@ impl Worker {
                     .updates_sent
                     .fetch_add(1, Ordering::Relaxed);
             }
-            Verdict::Retry { after } => self.put_back_letter(letter, after, &problem),
+            Verdict::Retry { after } => {
+                self.put_back_letter(letter, after, &problem);
+                if outcome == Outcome::Failed {
+                    self.nobody_answered(config, Place::Rest);
+                }
+            }
             Verdict::Unauthorized if self.is_stale(config) => self.letters.push_front(letter),
-            Verdict::Unauthorized if letter.since.elapsed() < retry::GIVE_UP_AFTER => {
+            Verdict::Unauthorized if letter.since.elapsed() < self.config.retry_give_up => {
                 if let Outcome::Answered { status, .. } = outcome {
                     self.key_rejected(status);
                 }

@@ -2,42 +2,87 @@
 
 use std::time::{Duration, Instant};
 
-use crate::export::retry;
+use crate::export::retry::{self, Profile};
+
+/// The two places of which one may fail without the other, unless they are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Traces,
+    Rest,
+}
 
 /// The failures in a row of one endpoint, and the wait that follows from them.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
+    profile: Profile,
     failures: u32,
     /// Our own patience, which somebody who waits may cut short.
     until: Option<Instant>,
     /// What the server asked for, which nobody may.
     not_before: Option<Instant>,
+    /// The last attempt got no answer at all.
+    silent: bool,
 }
 
 impl Pace {
+    pub(super) fn new(profile: Profile) -> Self {
+        Self {
+            profile,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
+    }
+
     /// Notes a failure. False when there is no time left to wait for another attempt.
+    ///
+    /// Attempts that were on their way together fail together: they count once.
     pub(super) fn fail(
         &mut self,
         hint: Option<Duration>,
         remaining: Duration,
         random: u64,
     ) -> bool {
-        self.failures = self.failures.saturating_add(1);
-        let Some(delay) = retry::next_delay(self.failures, hint, remaining, random) else {
-            return false;
-        };
         let now = Instant::now();
-        self.until = self.until.max(Some(now + delay));
-        if let Some(hint) = hint {
-            self.not_before = self.not_before.max(Some(now + hint.min(retry::MAX_DELAY)));
+        if self.until(now).is_none() {
+            self.failures = self.failures.saturating_add(1);
         }
-        true
+        self.silent = false;
+        if let Some(hint) = hint {
+            self.not_before = self.not_before.max(Some(now + hint.min(retry::MAX_HINT)));
+        }
+        let delay = self
+            .profile
+            .next_delay(self.failures, hint, remaining, random);
+        // What is given up does not make the next batch try at once.
+        let wait = delay.unwrap_or_else(|| self.profile.delay(self.failures, random));
+        self.until = self.until.max(Some(now + wait));
+        delay.is_some()
+    }
+
+    /// The failure just noted was no answer.
+    pub(super) fn hush(&mut self) {
+        self.silent = true;
+    }
+
+    /// Whoever answers for the other one would answer for this one: it waits as long, and grows as rare.
+    pub(super) fn follow(&mut self, other: &Self) {
+        self.failures = self.failures.max(other.failures);
+        self.until = self.until.max(other.until);
+        self.silent = true;
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent
     }
 
     /// An attempt got through. A wait that the server asked for stays: the answer may be to an older request.
     pub(super) fn succeed(&mut self) {
         self.failures = 0;
         self.until = None;
+        self.silent = false;
     }
 
     pub(super) fn hurry(&mut self) {
@@ -54,22 +99,53 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(300);
+
     #[test]
     fn haste_shortens_our_patience_and_not_the_servers() {
         let now = Instant::now();
         let mut pace = Pace::default();
-        assert!(pace.fail(None, retry::GIVE_UP_AFTER, 0));
+        assert!(pace.fail(None, LONG, 0));
         assert!(pace.until(now).is_some());
         pace.hurry();
         assert!(pace.until(now).is_none());
-        assert!(pace.fail(Some(Duration::from_secs(9)), retry::GIVE_UP_AFTER, 0));
+        assert!(pace.fail(Some(Duration::from_secs(9)), LONG, 0));
         pace.hurry();
         pace.succeed();
         assert!(pace.until(now).unwrap() >= now + Duration::from_secs(9));
-        assert!(
-            pace.until(now + retry::MAX_DELAY).is_none(),
-            "the cap is 30 s"
-        );
+        let cap = now + retry::MAX_HINT + Duration::from_secs(1);
+        assert!(pace.until(cap).is_none(), "the cap is 30 s");
         assert!(!pace.fail(None, Duration::from_millis(1), 0));
+    }
+
+    #[test]
+    fn what_fails_together_counts_once() {
+        let mut pace = Pace::default();
+        for _ in 0..8 {
+            assert!(pace.fail(None, LONG, u64::MAX));
+        }
+        assert_eq!(pace.failures, 1);
+        pace.hurry();
+        assert!(pace.fail(None, LONG, 0));
+        assert_eq!(pace.failures, 2);
+    }
+
+    #[test]
+    fn one_silence_is_all_of_one_place() {
+        let now = Instant::now();
+        let (mut traces, mut rest) = (Pace::default(), Pace::default());
+        for _ in 0..5 {
+            traces.hurry();
+            traces.fail(None, LONG, 0);
+        }
+        traces.hush();
+        rest.follow(&traces);
+        assert!(rest.is_silent() && traces.is_silent());
+        assert_eq!(rest.until(now), traces.until(now));
+        rest.hurry();
+        rest.fail(None, LONG, 0);
+        assert_eq!(rest.failures, 6, "its waits go on growing");
+        rest.succeed();
+        assert!(!rest.is_silent());
     }
 }
