@@ -280,14 +280,15 @@ impl Builder {
         self.number(Field::BatchSize, count)
     }
 
-    /// How many spans go into one request at most, from 1 to 10,000.
+    /// How many spans go into one request at most, from 1 to 10,000; unless it is set, eight times that while even more wait.
     /// [`DEFAULT_MAX_EXPORT_BATCH_SIZE`](super::DEFAULT_MAX_EXPORT_BATCH_SIZE) by default; variable
     /// `HH_MAX_EXPORT_BATCH_SIZE`.
     pub fn max_export_batch_size(self, count: usize) -> Self {
         self.number(Field::MaxExportBatchSize, count)
     }
 
-    /// How long a span waits at most before it is sent, from 10 milliseconds to an hour.
+    /// How long a span waits at most before it is sent, from 10 milliseconds to an hour, where there is a timer
+    /// ([`flush_on_timer`](Self::flush_on_timer)).
     /// [`DEFAULT_FLUSH_INTERVAL`](super::DEFAULT_FLUSH_INTERVAL) by default; variable `HH_FLUSH_INTERVAL`, in seconds.
     pub fn flush_interval(self, time: Duration) -> Self {
         self.set(Field::FlushInterval, Value::Time(time))

@@ -434,7 +434,7 @@ pub(crate) const TABLE: &[Row] = &[
         aliases: &[Alias::Shared("OTEL_BSP_MAX_EXPORT_BATCH_SIZE")],
         kind: COUNT,
         default: || DEFAULT_MAX_EXPORT_BATCH_SIZE.to_string(),
-        doc: "How many spans go into one request at most.",
+        doc: "How many spans go into one request at most. Unset, it is eight times that while even more wait.",
     },
     Row {
         field: Field::FlushInterval,

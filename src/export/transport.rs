@@ -117,10 +117,12 @@ pub(crate) struct Http {
 impl Http {
     /// A client for endpoints of this scheme. Made on the worker's thread, before the first request.
     pub(crate) fn new(https: bool, connections: Connections) -> Result<Self, Failure> {
+        // To the client no time means for ever.
+        let keeps = !connections.idle_timeout.is_zero();
         let builder = reqwest::Client::builder()
             .connect_timeout(connections.connect_timeout)
             .user_agent(concat!("honeyhive-rust/", env!("CARGO_PKG_VERSION")))
-            .pool_max_idle_per_host(connections.max_idle)
+            .pool_max_idle_per_host(if keeps { connections.max_idle } else { 0 })
             .pool_idle_timeout(connections.idle_timeout)
             .redirect(reqwest::redirect::Policy::custom(|attempt| {
                 let secure = |url: &reqwest::Url| url.scheme() == "https";

@@ -189,11 +189,11 @@ impl Worker {
             // The events would fare no better on the same server.
             (Parcel::Shipment(shipment), Some(reason)) if config.otlp_endpoint.is_none() => {
                 self.put_back(shipment, None, &reason);
-                self.nobody_answered(&config, Place::Traces);
+                self.nobody_answered(&config, Place::Traces, &reason);
             }
             (Parcel::Letter(letter), Some(reason)) => {
                 self.put_back_letter(letter, None, &reason);
-                self.nobody_answered(&config, Place::Rest);
+                self.nobody_answered(&config, Place::Rest, &reason);
             }
             (parcel, _) => self.dispatch(&config, parcel),
         }

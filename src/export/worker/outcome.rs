@@ -52,7 +52,7 @@ impl Worker {
             Verdict::Retry { after } => {
                 self.put_back(shipment, after, &problem);
                 if reply.is_err() {
-                    self.nobody_answered(config, Place::Traces);
+                    self.nobody_answered(config, Place::Traces, &problem);
                 }
             }
             // That was another key, or another place.
@@ -210,13 +210,17 @@ impl Worker {
     }
 
     /// The place that was asked is silent; whatever else is there is, too.
-    pub(super) fn nobody_answered(&mut self, config: &Config, place: Place) {
+    pub(super) fn nobody_answered(&mut self, config: &Config, place: Place, problem: &str) {
+        let one = requests::is_one_place(config);
+        if one || place == Place::Traces {
+            self.unreachable(problem);
+        }
         let (asked, other) = match place {
             Place::Traces => (&mut self.traces, &mut self.rest),
             Place::Rest => (&mut self.rest, &mut self.traces),
         };
         asked.hush();
-        if requests::is_one_place(config) {
+        if one {
             other.follow(asked);
         }
     }
@@ -286,6 +290,10 @@ impl Worker {
         match retry::verdict(&outcome, false) {
             Verdict::Delivered => {
                 self.rest.succeed();
+                if self.traces.is_silent() && requests::is_one_place(config) {
+                    self.traces.succeed();
+                    lock(&self.shared.health).unreachable = None;
+                }
                 self.letter_done(&letter);
                 self.shared
                     .counters
@@ -295,7 +303,7 @@ impl Worker {
             Verdict::Retry { after } => {
                 self.put_back_letter(letter, after, &problem);
                 if outcome == Outcome::Failed {
-                    self.nobody_answered(config, Place::Rest);
+                    self.nobody_answered(config, Place::Rest, &problem);
                 }
             }
             Verdict::Unauthorized if self.is_stale(config) => self.letters.push_front(letter),
