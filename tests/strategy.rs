@@ -200,7 +200,7 @@ fn a_batch_ends_at_its_bytes() {
     let largest = requests.iter().map(|request| request.body.len()).max();
     // Five or six of them fit, and the resource.
     assert!(largest.unwrap() <= (64 << 10) + 4096, "{largest:?}");
-    assert!(requests.len() >= 1 + 40 / 6, "{}", requests.len());
+    assert!(requests.len() > 40 / 6, "{}", requests.len());
     // A larger one travels alone.
     emit_large(&honeyhive, 1, 100 << 10);
     honeyhive.flush_blocking(PATIENCE).unwrap();

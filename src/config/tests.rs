@@ -103,14 +103,16 @@ fn samples(field: Field) -> [&'static str; 2] {
         | Field::PoolIdleTimeout
         | Field::RetryFirstDelay
         | Field::RetryMaxDelay
-        | Field::RetryGiveUp => ["0.25", "1min"],
+        | Field::RetryGiveUp
+        | Field::FlushInterval
+        | Field::ExportTimeout
+        | Field::FlushTimeout => ["0.25", "1min"],
         Field::Scenario => ["high_volume", "Low-Latency"],
         Field::Resilience => ["resilient", "RESILIENT"],
         Field::Headers => ["x-a=1,x-b=2", r#"{"x-c": "3"}"#],
         Field::BatchSize | Field::MaxExportBatchSize | Field::MaxEvents | Field::MaxLinks => {
             ["7", "9999"]
         }
-        Field::FlushInterval | Field::ExportTimeout | Field::FlushTimeout => ["0.25", "1min"],
         Field::MaxQueueSize => ["1000", "1000000"],
         Field::MaxQueueBytes => ["32MiB", "100000000"],
         Field::MaxAttributes => ["128", "2000"],
