@@ -60,7 +60,11 @@ impl Builder {
         let (sources, strategy) = environment::discover();
         let config = self.resolve(&sources)?;
         crate::export::check(&config)?;
-        let watched = sources.watched().filter(|_| config.watch_config);
+        let watched = if config.watch_config {
+            sources.watched()
+        } else {
+            None
+        };
         let honeyhive = HoneyHive::new(config, strategy);
         if let Some(file) = watched {
             honeyhive.closing.watch(file);

@@ -23,7 +23,8 @@ const REMEMBERED: usize = 16_384;
 
 type Running = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
 
-/// Makes the calls, several at once; one at first, and none after that fails, where it is not known that anybody answers.
+/// Makes the calls, several at once; one at first, and none after one that fails, where there was
+/// no way to the server before.
 pub(super) async fn announce(
     transport: Arc<dyn Transport>,
     config: Arc<Config>,
@@ -156,10 +157,11 @@ impl Worker {
                     format!("status {}", reply.status)
                 }
                 Err(failure) => {
+                    let reason = failure.reason.clone();
                     if failure.connect {
-                        unreachable = Some(failure.reason.clone());
+                        unreachable = Some(failure);
                     }
-                    failure.reason
+                    reason
                 }
             };
             self.shared
@@ -187,13 +189,13 @@ impl Worker {
         let config = self.shared.config.load_full();
         match (parcel, unreachable) {
             // The events would fare no better on the same server.
-            (Parcel::Shipment(shipment), Some(reason)) if config.otlp_endpoint.is_none() => {
-                self.put_back(shipment, None, &reason);
-                self.nobody_answered(&config, Place::Traces, &reason);
+            (Parcel::Shipment(shipment), Some(failure)) if config.otlp_endpoint.is_none() => {
+                self.put_back(shipment, None, &failure.reason);
+                self.nobody_answered(&config, Place::Traces, &failure);
             }
-            (Parcel::Letter(letter), Some(reason)) => {
-                self.put_back_letter(letter, None, &reason);
-                self.nobody_answered(&config, Place::Rest, &reason);
+            (Parcel::Letter(letter), Some(failure)) => {
+                self.put_back_letter(letter, None, &failure.reason);
+                self.nobody_answered(&config, Place::Rest, &failure);
             }
             (parcel, _) => self.dispatch(&config, parcel),
         }

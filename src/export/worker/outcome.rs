@@ -51,8 +51,8 @@ impl Worker {
             }
             Verdict::Retry { after } => {
                 self.put_back(shipment, after, &problem);
-                if reply.is_err() {
-                    self.nobody_answered(config, Place::Traces, &problem);
+                if let Err(failure) = &reply {
+                    self.nobody_answered(config, Place::Traces, failure);
                 }
             }
             // That was another key, or another place.
@@ -209,18 +209,19 @@ impl Worker {
         }
     }
 
-    /// The place that was asked is silent; whatever else is there is, too.
-    pub(super) fn nobody_answered(&mut self, config: &Config, place: Place, problem: &str) {
-        let one = requests::is_one_place(config);
-        if one || place == Place::Traces {
-            self.unreachable(problem);
+    /// The place that was asked is silent. If there is no way to it, there is none to whatever else is there.
+    pub(super) fn nobody_answered(&mut self, config: &Config, place: Place, failure: &Failure) {
+        let connected = !failure.connect;
+        let both = !connected && requests::is_one_place(config);
+        if both {
+            self.unreachable(&failure.reason);
         }
         let (asked, other) = match place {
             Place::Traces => (&mut self.traces, &mut self.rest),
             Place::Rest => (&mut self.rest, &mut self.traces),
         };
-        asked.hush();
-        if one {
+        asked.hush(connected);
+        if both {
             other.follow(asked);
         }
     }
@@ -277,7 +278,7 @@ impl Worker {
         config: &Config,
         result: Result<Reply, Failure>,
     ) {
-        let (outcome, problem) = match result {
+        let (outcome, problem) = match &result {
             Ok(reply) => (
                 Outcome::Answered {
                     status: reply.status,
@@ -285,12 +286,12 @@ impl Worker {
                 },
                 format!("status {}{}", reply.status, excerpt(&reply.body, config)),
             ),
-            Err(failure) => (Outcome::Failed, failure.reason),
+            Err(failure) => (Outcome::Failed, failure.reason.clone()),
         };
         match retry::verdict(&outcome, false) {
             Verdict::Delivered => {
                 self.rest.succeed();
-                if self.traces.is_silent() && requests::is_one_place(config) {
+                if self.traces.is_cut_off() && requests::is_one_place(config) {
                     self.traces.succeed();
                     lock(&self.shared.health).unreachable = None;
                 }
@@ -302,8 +303,8 @@ impl Worker {
             }
             Verdict::Retry { after } => {
                 self.put_back_letter(letter, after, &problem);
-                if outcome == Outcome::Failed {
-                    self.nobody_answered(config, Place::Rest, &problem);
+                if let Err(failure) = &result {
+                    self.nobody_answered(config, Place::Rest, failure);
                 }
             }
             Verdict::Unauthorized if self.is_stale(config) => self.letters.push_front(letter),

@@ -20,8 +20,19 @@ pub(super) struct Pace {
     until: Option<Instant>,
     /// What the server asked for, which nobody may.
     not_before: Option<Instant>,
-    /// The last attempt got no answer at all.
-    silent: bool,
+    silence: Silence,
+}
+
+/// What was heard of an endpoint last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Silence {
+    /// An answer, good or bad, or nothing yet.
+    #[default]
+    None,
+    /// A request got no answer.
+    NoAnswer,
+    /// There was not even a connection.
+    NoConnection,
 }
 
 impl Pace {
@@ -49,7 +60,7 @@ impl Pace {
         if self.until(now).is_none() {
             self.failures = self.failures.saturating_add(1);
         }
-        self.silent = false;
+        self.silence = Silence::None;
         if let Some(hint) = hint {
             self.not_before = self.not_before.max(Some(now + hint.min(retry::MAX_HINT)));
         }
@@ -62,27 +73,37 @@ impl Pace {
         delay.is_some()
     }
 
-    /// The failure just noted was no answer.
-    pub(super) fn hush(&mut self) {
-        self.silent = true;
+    /// The failure just noted was no answer, or not even a connection.
+    pub(super) fn hush(&mut self, connected: bool) {
+        self.silence = if connected {
+            Silence::NoAnswer
+        } else {
+            Silence::NoConnection
+        };
     }
 
-    /// Whoever answers for the other one would answer for this one: it waits as long, and grows as rare.
+    /// Whoever takes connections for the other one would take them for this one: it waits as long, and grows as rare.
     pub(super) fn follow(&mut self, other: &Self) {
         self.failures = self.failures.max(other.failures);
         self.until = self.until.max(other.until);
-        self.silent = true;
+        self.silence = Silence::NoConnection;
     }
 
+    /// Whether the last attempt got no answer.
     pub(super) fn is_silent(&self) -> bool {
-        self.silent
+        self.silence != Silence::None
+    }
+
+    /// Whether there is no way to it.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.silence == Silence::NoConnection
     }
 
     /// An attempt got through. A wait that the server asked for stays: the answer may be to an older request.
     pub(super) fn succeed(&mut self) {
         self.failures = 0;
         self.until = None;
-        self.silent = false;
+        self.silence = Silence::None;
     }
 
     pub(super) fn hurry(&mut self) {
@@ -131,20 +152,23 @@ mod tests {
     }
 
     #[test]
-    fn one_silence_is_all_of_one_place() {
+    fn where_there_is_no_way_there_is_none_for_the_other() {
         let now = Instant::now();
         let (mut traces, mut rest) = (Pace::default(), Pace::default());
         for _ in 0..5 {
             traces.hurry();
             traces.fail(None, LONG, 0);
         }
-        traces.hush();
+        traces.hush(true);
+        assert!(traces.is_silent() && !traces.is_cut_off());
+        traces.hush(false);
         rest.follow(&traces);
-        assert!(rest.is_silent() && traces.is_silent());
+        assert!(rest.is_cut_off() && traces.is_cut_off());
         assert_eq!(rest.until(now), traces.until(now));
         rest.hurry();
         rest.fail(None, LONG, 0);
         assert_eq!(rest.failures, 6, "its waits go on growing");
+        assert!(!rest.is_silent(), "that was an answer");
         rest.succeed();
         assert!(!rest.is_silent());
     }

@@ -54,10 +54,13 @@ impl Worker {
         self.alarms = [self.key_pause, self.traces.until(now), self.rest.until(now)];
     }
 
-    /// Nobody answered, and one request finds out whether somebody does by now: an outage costs one connection at a time.
+    /// There was no way, and one request finds out whether there is by now: an outage costs one connection at a time.
     fn is_probing(&self, config: &Config) -> bool {
-        let silent = self.traces.is_silent() || self.rest.is_silent();
-        silent && requests::is_one_place(config) && !self.tasks.is_empty()
+        self.is_cut_off() && requests::is_one_place(config) && !self.tasks.is_empty()
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.traces.is_cut_off() || self.rest.is_cut_off()
     }
 
     /// How many spans the next batch may have. Many that wait say that there are many a second, and large batches cost
@@ -223,10 +226,10 @@ impl Worker {
             .into_iter()
             .map(|session| (session, self.announcement(config, session)))
             .collect();
-        let silent = self.traces.is_silent() || self.rest.is_silent();
+        let uncertain = self.is_cut_off();
         self.staged = Some(parcel);
         self.tasks
-            .spawn(announce(transport, Arc::clone(config), calls, silent));
+            .spawn(announce(transport, Arc::clone(config), calls, uncertain));
     }
 
     /// Whether nothing is known to be sent of a session, since its id is sampled out.
