@@ -35,7 +35,8 @@
 //! * [`events`] has what is no span: events made at once, changes of events that are over, the id of the current one.
 //! * [`registry`] has a default instance and handles to all of them, for several in one process.
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
-//!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
+//!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`strategy`](HoneyHive::strategy),
+//!   [`reconfigure`](HoneyHive::reconfigure).
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
 //! * Numbers that suit the place it runs in, and how to change them: see [`docs::environments`].

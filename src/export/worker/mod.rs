@@ -42,6 +42,11 @@ use pace::Pace;
 /// More records that arrive within this of a wake are sent together, and one wake serves for all of them.
 const LINGER: Duration = Duration::from_millis(1);
 
+/// Whoever wakes so much too late has not run in between.
+const STOPPED: Duration = Duration::from_secs(2);
+/// See [`Worker::due`].
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Starts the thread.
 pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
     std::thread::Builder::new()
@@ -271,7 +276,10 @@ impl Worker {
             if self.is_over() {
                 break;
             }
-            match self.wait().await {
+            let due = self.due();
+            let woken = self.wait(due).await;
+            self.forgive(due);
+            match woken {
                 Woken::Notified => {
                     // One notification may stand for a command and for records.
                     if self.shared.queue.is_woken() {
@@ -300,15 +308,20 @@ impl Worker {
         self.end();
     }
 
-    /// Sleeps until there is something to do.
-    async fn wait(&mut self) -> Woken {
+    /// When there is something to do at the latest.
+    fn due(&self) -> Instant {
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
-        let until = self
-            .alarms
+        // While something is on its way, often enough to notice that the process was stopped.
+        let look = (!self.tasks.is_empty()).then(|| Instant::now() + LOOK);
+        self.alarms
             .into_iter()
-            .chain([stop])
+            .chain([stop, look])
             .flatten()
-            .fold(self.next_tick, Instant::min);
+            .fold(self.next_tick, Instant::min)
+    }
+
+    /// Sleeps until there is something to do.
+    async fn wait(&mut self, until: Instant) -> Woken {
         let mut notified = pin!(self.shared.notify.notified());
         let mut sleep = pin!(tokio::time::sleep_until(until.into()));
         let tasks = &mut self.tasks;
@@ -327,6 +340,25 @@ impl Worker {
             Poll::Pending
         })
         .await
+    }
+
+    /// Time in which the process was stopped, as on AWS Lambda between invocations, is nobody's time to give up in.
+    fn forgive(&mut self, due: Instant) {
+        let stopped = Instant::now().saturating_duration_since(due);
+        if stopped < STOPPED {
+            return;
+        }
+        for shipment in &mut self.returned {
+            shipment.since += stopped;
+        }
+        for letter in &mut self.letters {
+            letter.since += stopped;
+        }
+        match &mut self.staged {
+            Some(Parcel::Shipment(shipment)) => shipment.since += stopped,
+            Some(Parcel::Letter(letter)) => letter.since += stopped,
+            None => {}
+        }
     }
 
     fn take_commands(&mut self) {

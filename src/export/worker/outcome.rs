@@ -278,7 +278,8 @@ impl Worker {
         config: &Config,
         result: Result<Reply, Failure>,
     ) {
-        let (outcome, problem) = match &result {
+        let unanswered = result.as_ref().err().cloned();
+        let (outcome, problem) = match result {
             Ok(reply) => (
                 Outcome::Answered {
                     status: reply.status,
@@ -286,7 +287,7 @@ impl Worker {
                 },
                 format!("status {}{}", reply.status, excerpt(&reply.body, config)),
             ),
-            Err(failure) => (Outcome::Failed, failure.reason.clone()),
+            Err(failure) => (Outcome::Failed, failure.reason),
         };
         match retry::verdict(&outcome, false) {
             Verdict::Delivered => {
@@ -303,7 +304,7 @@ impl Worker {
             }
             Verdict::Retry { after } => {
                 self.put_back_letter(letter, after, &problem);
-                if let Err(failure) = &result {
+                if let Some(failure) = &unanswered {
                     self.nobody_answered(config, Place::Rest, failure);
                 }
             }

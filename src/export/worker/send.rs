@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::announce::announce;
-use super::{Done, Parcel, Shipment, Worker};
+use super::{Done, Parcel, STOPPED, Shipment, Worker};
 use crate::clock::Anchor;
 use crate::config::{Config, Field, Source};
 use crate::export::otlp::{Notes, Settings, redacted};
@@ -273,7 +273,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn ship(&mut self, config: &Arc<Config>, shipment: Shipment) {
+    pub(super) fn ship(&mut self, config: &Arc<Config>, mut shipment: Shipment) {
         let transport = match self.transport(config) {
             Ok(transport) => transport,
             Err(failure) => return self.fail_unsent(Parcel::Shipment(shipment), &failure),
@@ -296,7 +296,13 @@ impl Worker {
         });
         let config = Arc::clone(config);
         self.tasks.spawn(async move {
+            let due = Instant::now() + request.timeout;
             let result = transport::attempt(transport, request).await;
+            // No request takes that long in a process that runs.
+            let stopped = Instant::now().saturating_duration_since(due);
+            if stopped >= STOPPED {
+                shipment.since += stopped;
+            }
             Done::Sent {
                 shipment,
                 compressed,
