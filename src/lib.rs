@@ -35,9 +35,11 @@
 //! * [`events`] has what is no span: events made at once, changes of events that are over, the id of the current one.
 //! * [`registry`] has a default instance and handles to all of them, for several in one process.
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
-//!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
+//!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`strategy`](HoneyHive::strategy),
+//!   [`reconfigure`](HoneyHive::reconfigure).
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
+//! * Numbers that suit the place it runs in, and how to change them: see [`docs::environments`].
 //!
 //! # What it promises
 //!
@@ -79,7 +81,7 @@ mod clock;
 pub mod config;
 mod context;
 mod enrich;
-mod environment;
+pub mod environment;
 mod error;
 mod event;
 pub mod events;
@@ -128,6 +130,9 @@ pub mod docs {
     pub mod redaction {}
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+
+    #[doc = include_str!("docs/environments.md")]
+    pub mod environments {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

@@ -22,8 +22,8 @@ use tokio::sync::Notify;
 use tracing::Dispatch;
 
 use crate::clock;
-use crate::config::Config;
 use crate::config::live::Live;
+use crate::config::{Config, ResilienceLevel};
 use crate::environment::Strategy;
 use crate::error::{Error, Kind, Left};
 use crate::event::{SpanRecord, directory};
@@ -476,9 +476,10 @@ impl Exporter {
     ) -> Result<FlushReport, Error> {
         let elapsed = started.elapsed();
         if let Some(result) = result {
-            return result
+            let result = result
                 .map(|report| FlushReport { elapsed, ..report })
                 .map_err(|error| error.after(elapsed));
+            return self.tolerate(result);
         }
         let now = self.shared.counters.progress();
         let left = Left {
@@ -489,14 +490,30 @@ impl Exporter {
         };
         let cause = lock(&self.shared.health).unreachable.clone();
         let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
-        Err(Error::new(
+        self.tolerate(Err(Error::new(
             Kind::Timeout,
             format!(
                 "flush did not finish within {timeout:?}: {} events sent, {} lost, {} still waiting{cause}",
                 left.sent, left.failed, left.left
             ),
         )
-        .with_report(left))
+        .with_report(left)))
+    }
+
+    /// Where the caller is to be told of no error, it is logged, and told as a report.
+    pub(crate) fn tolerate(
+        &self,
+        result: Result<FlushReport, Error>,
+    ) -> Result<FlushReport, Error> {
+        let Err(error) = &result else { return result };
+        if self.shared.config.load().resilience != ResilienceLevel::Resilient {
+            return result;
+        }
+        self.shared.log.warn(&error.to_string());
+        Ok(error.flush_report().unwrap_or_else(|| FlushReport {
+            left: self.shared.queue.usage().0 as u64,
+            ..FlushReport::default()
+        }))
     }
 
     /// Stops the worker for good, delivering what can be delivered in time.
@@ -586,8 +603,9 @@ impl Exporter {
         self.shared.counters.cut.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(crate) fn strategy(&self) -> &Strategy {
-        &self.shared.strategy
+    /// The numbers of delivery in force.
+    pub(crate) fn strategy(&self) -> Strategy {
+        self.shared.strategy.with(self.config())
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -652,11 +670,28 @@ impl Exporter {
 impl Drop for Exporter {
     fn drop(&mut self) {
         if self.is_running() {
-            let configured = self.shared.config.load().flush_timeout;
-            let timeout = configured.unwrap_or(self.shared.strategy.flush_timeout);
+            let timeout = self.shared.config.load().flush_timeout();
             let deadline = deadline(Instant::now(), timeout);
             self.command(Command::Stop(deadline, None));
         }
+    }
+}
+
+/// What can be told of the way to the endpoints without taking it: where problems are errors at once, whether there are
+/// certificates.
+pub(crate) fn check(config: &Config) -> Result<(), Error> {
+    let goes = !config.test_mode && !config.disable_tracing && config.otlp_enabled;
+    let https = requests::traces_url(config).starts_with("https:")
+        || requests::has_rest(config) && config.server_url.starts_with("https:");
+    if config.resilience != ResilienceLevel::Strict || !goes || !https {
+        return Ok(());
+    }
+    match transport::Http::new(true, transport::Connections::from(config)) {
+        Ok(_) => Ok(()),
+        Err(failure) => Err(Error::config(format!(
+            "server_url: https:// cannot be used: {}",
+            failure.reason
+        ))),
     }
 }
 

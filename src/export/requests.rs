@@ -177,6 +177,11 @@ fn common_headers(config: &Config, with_own: bool) -> HeaderMap {
     headers
 }
 
+/// Whether spans and everything else go to one server.
+pub(crate) fn is_one_place(config: &Config) -> bool {
+    config.otlp_endpoint.is_none()
+}
+
 /// Whether both send to the same places with the same key.
 pub(crate) fn same_destination(one: &Config, other: &Config) -> bool {
     key(one) == key(other)

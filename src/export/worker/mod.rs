@@ -26,6 +26,7 @@ use super::otlp::{Attribute, Batch, Envelope, Plans, Scalar, Spare, redacted};
 use super::pending::Pending;
 use super::queue::Chunk;
 use super::report::{DropReason, FlushReport};
+use super::retry::Profile;
 use super::transport::{Failure, Reply, Transport};
 use super::{Command, ENDED, FAILED, Shared, Update, requests};
 use crate::clock;
@@ -40,6 +41,11 @@ use pace::Pace;
 
 /// More records that arrive within this of a wake are sent together, and one wake serves for all of them.
 const LINGER: Duration = Duration::from_millis(1);
+
+/// Whoever wakes so much too late has not run in between.
+const STOPPED: Duration = Duration::from_secs(2);
+/// See [`Worker::due`].
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Starts the thread.
 pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
@@ -228,6 +234,7 @@ impl Worker {
         });
         let redactor = Arc::new(redacted::redactor(&config));
         let next_tick = Instant::now() + config.flush_interval;
+        let profile = Profile::from(&*config);
         Self {
             shared,
             config,
@@ -252,8 +259,8 @@ impl Worker {
             announced_order: VecDeque::new(),
             tasks: JoinSet::new(),
             shipments_away: 0,
-            traces: Pace::default(),
-            rest: Pace::default(),
+            traces: Pace::new(profile),
+            rest: Pace::new(profile),
             key_pause: None,
             may_compress: true,
             unknown_types: HashSet::new(),
@@ -272,7 +279,10 @@ impl Worker {
             if self.is_over() {
                 break;
             }
-            match self.wait().await {
+            let due = self.due();
+            let woken = self.wait(due).await;
+            self.forgive(due);
+            match woken {
                 Woken::Notified => {
                     // One notification may stand for a command and for records.
                     if self.shared.queue.is_woken() {
@@ -286,7 +296,7 @@ impl Worker {
                     let now = Instant::now();
                     if now >= self.next_tick {
                         self.next_tick = now + self.shared.config.load().flush_interval;
-                        if self.shared.strategy.flush_on_timer {
+                        if self.shared.config.load().flush_on_timer {
                             self.take_records();
                         }
                         if self.chunks.is_empty() {
@@ -302,15 +312,20 @@ impl Worker {
         self.end();
     }
 
-    /// Sleeps until there is something to do.
-    async fn wait(&mut self) -> Woken {
+    /// When there is something to do at the latest.
+    fn due(&self) -> Instant {
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
-        let until = self
-            .alarms
+        // While something is on its way, often enough to notice that the process was stopped.
+        let look = (!self.tasks.is_empty()).then(|| Instant::now() + LOOK);
+        self.alarms
             .into_iter()
-            .chain([stop])
+            .chain([stop, look])
             .flatten()
-            .fold(self.next_tick, Instant::min);
+            .fold(self.next_tick, Instant::min)
+    }
+
+    /// Sleeps until there is something to do.
+    async fn wait(&mut self, until: Instant) -> Woken {
         let mut notified = pin!(self.shared.notify.notified());
         let mut sleep = pin!(tokio::time::sleep_until(until.into()));
         let tasks = &mut self.tasks;
@@ -329,6 +344,25 @@ impl Worker {
             Poll::Pending
         })
         .await
+    }
+
+    /// Time in which the process was stopped, as on AWS Lambda between invocations, is nobody's time to give up in.
+    fn forgive(&mut self, due: Instant) {
+        let stopped = Instant::now().saturating_duration_since(due);
+        if stopped < STOPPED {
+            return;
+        }
+        for shipment in &mut self.returned {
+            shipment.since += stopped;
+        }
+        for letter in &mut self.letters {
+            letter.since += stopped;
+        }
+        match &mut self.staged {
+            Some(Parcel::Shipment(shipment)) => shipment.since += stopped,
+            Some(Parcel::Letter(letter)) => letter.since += stopped,
+            None => {}
+        }
     }
 
     fn take_commands(&mut self) {
@@ -379,6 +413,9 @@ impl Worker {
             self.traces = Pace::default();
             self.rest = Pace::default();
         }
+        let profile = Profile::from(&*config);
+        self.traces.set_profile(profile);
+        self.rest.set_profile(profile);
         self.config = config;
     }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::pace::Place;
 use super::{Letter, Shipment, Worker};
 use crate::config::{ApiKey, Config};
 use crate::export::otlp::Batch;
 use crate::export::report::DropReason;
+use crate::export::requests;
 use crate::export::retry::{self, Outcome, Verdict};
 use crate::export::transport::{Failure, Reply};
 use crate::id;
@@ -53,13 +55,18 @@ impl Worker {
                 self.count_retry();
                 self.returned.push_front(shipment);
             }
-            Verdict::Retry { after } => self.put_back(shipment, after, &problem),
+            Verdict::Retry { after } => {
+                self.put_back(shipment, after, &problem);
+                if let Err(failure) = &reply {
+                    self.nobody_answered(config, Place::Traces, failure);
+                }
+            }
             // That was another key, or another place.
             Verdict::Unauthorized if self.is_stale(config) => self.returned.push_front(shipment),
             Verdict::Unauthorized => {
                 let status = reply.map_or(401, |reply| reply.status);
                 self.key_rejected(status);
-                if shipment.since.elapsed() > retry::GIVE_UP_AFTER {
+                if shipment.since.elapsed() > self.config.retry_give_up {
                     self.lose(&shipment, DropReason::Unauthorized, &problem);
                 } else {
                     self.returned.push_front(shipment);
@@ -180,7 +187,8 @@ impl Worker {
 
     /// Tries again later, until it is too late.
     pub(super) fn put_back(&mut self, shipment: Shipment, hint: Option<Duration>, problem: &str) {
-        let remaining = retry::GIVE_UP_AFTER.saturating_sub(shipment.since.elapsed());
+        let remaining = self.config.retry_give_up;
+        let remaining = remaining.saturating_sub(shipment.since.elapsed());
         self.unreachable(problem);
         if self.traces.fail(hint, remaining, id::random()) {
             self.count_retry();
@@ -196,13 +204,31 @@ impl Worker {
         hint: Option<Duration>,
         problem: &str,
     ) {
-        let remaining = retry::GIVE_UP_AFTER.saturating_sub(letter.since.elapsed());
+        let remaining = self.config.retry_give_up;
+        let remaining = remaining.saturating_sub(letter.since.elapsed());
         lock(&self.shared.health).last_error = Some(problem.to_owned());
         if self.rest.fail(hint, remaining, id::random()) {
             self.count_retry();
             self.letters.push_front(letter);
         } else {
             self.lose_update(&letter, problem);
+        }
+    }
+
+    /// The place that was asked is silent. If there is no way to it, there is none to whatever else is there.
+    pub(super) fn nobody_answered(&mut self, config: &Config, place: Place, failure: &Failure) {
+        let connected = !failure.connect;
+        let both = !connected && requests::is_one_place(config);
+        if both {
+            self.unreachable(&failure.reason);
+        }
+        let (asked, other) = match place {
+            Place::Traces => (&mut self.traces, &mut self.rest),
+            Place::Rest => (&mut self.rest, &mut self.traces),
+        };
+        asked.hush(connected);
+        if both {
+            other.follow(asked);
         }
     }
 
@@ -258,6 +284,7 @@ impl Worker {
         config: &Config,
         result: Result<Reply, Failure>,
     ) {
+        let unanswered = result.as_ref().err().cloned();
         let (outcome, problem) = match result {
             Ok(reply) => (
                 Outcome::Answered {
@@ -271,6 +298,10 @@ impl Worker {
         match retry::verdict(&outcome, false) {
             Verdict::Delivered => {
                 self.rest.succeed();
+                if self.traces.is_cut_off() && requests::is_one_place(config) {
+                    self.traces.succeed();
+                    lock(&self.shared.health).unreachable = None;
+                }
                 self.letter_done(&letter);
                 self.shared
                     .counters
@@ -281,9 +312,14 @@ impl Worker {
                 self.count_retry();
                 self.letters.push_front(letter);
             }
-            Verdict::Retry { after } => self.put_back_letter(letter, after, &problem),
+            Verdict::Retry { after } => {
+                self.put_back_letter(letter, after, &problem);
+                if let Some(failure) = &unanswered {
+                    self.nobody_answered(config, Place::Rest, failure);
+                }
+            }
             Verdict::Unauthorized if self.is_stale(config) => self.letters.push_front(letter),
-            Verdict::Unauthorized if letter.since.elapsed() < retry::GIVE_UP_AFTER => {
+            Verdict::Unauthorized if letter.since.elapsed() < self.config.retry_give_up => {
                 if let Outcome::Answered { status, .. } = outcome {
                     self.key_rejected(status);
                 }
