@@ -57,6 +57,7 @@
 //! | --- | --- | --- |
 //! | `rustls` | ✔ | `https://` endpoints, by rustls with the platform's certificates |
 //! | `server` | | the local server: SQLite, web pages |
+//! | `spool` | | what cannot be delivered is kept in files, and sent later: [`docs::spool`] |
 //! | `cli` | | the command `hh`, and the server with it |
 //! | `testing` | | the events of a closure, for your own tests: `honeyhive::testing` |
 
@@ -128,6 +129,9 @@ pub mod docs {
     pub mod redaction {}
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+
+    #[doc = include_str!("docs/spool.md")]
+    pub mod spool {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

@@ -362,6 +362,12 @@ impl Drop for HoneyHive {
             return;
         }
         let exporter = &self.shared.exporter;
+        #[cfg(feature = "spool")]
+        if exporter.keeps() {
+            exporter.flush_or_keep();
+            exporter.orphan();
+            return;
+        }
         if !exporter.flush_is_futile() {
             let timeout = self
                 .config

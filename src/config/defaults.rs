@@ -18,6 +18,8 @@ pub const DEFAULT_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DEFAULT_MAX_QUEUE_SIZE: usize = 262_144;
 /// Bytes that waiting spans may take: 64 MiB, less on AWS Lambda, more under high concurrency.
 pub const DEFAULT_MAX_QUEUE_BYTES: usize = 64 << 20;
+/// Bytes that undelivered events may take on disk: 100 MiB.
+pub const DEFAULT_SPOOL_MAX_BYTES: u64 = 100 << 20;
 /// Attributes of a span: 1,024.
 pub const DEFAULT_MAX_ATTRIBUTES: usize = 1024;
 /// Bytes of one value: 10 MiB.

@@ -86,6 +86,8 @@ fields! {
     DisableBatch "disable_batch",
     MaxQueueSize "max_queue_size",
     MaxQueueBytes "max_queue_bytes",
+    SpoolDir "spool_dir",
+    SpoolMaxBytes "spool_max_bytes",
     MaxAttributes "max_attributes",
     MaxAttributeLength "max_attribute_length",
     MaxEvents "max_events",
@@ -480,6 +482,27 @@ pub(crate) const TABLE: &[Row] = &[
                 .to_owned()
         },
         doc: "How much memory the waiting spans may take. What comes on top is dropped and counted.",
+    },
+    Row {
+        field: Field::SpoolDir,
+        variable: "HH_SPOOL_DIR",
+        aliases: &[],
+        kind: Kind::Path,
+        default: nothing,
+        doc: "The directory that keeps what cannot be delivered, to be sent later (cargo feature `spool`). `default` is the \
+              user's directory for state: `$XDG_STATE_HOME/honeyhive/spool`, `~/.local/state/honeyhive/spool`, or \
+              `honeyhive/spool` among temporary files. Taken when the first span closes.",
+    },
+    Row {
+        field: Field::SpoolMaxBytes,
+        variable: "HH_SPOOL_MAX_BYTES",
+        aliases: &[],
+        kind: Kind::Bytes {
+            min: MIB,
+            max: 4096 * MIB,
+        },
+        default: || super::value::size(super::DEFAULT_SPOOL_MAX_BYTES),
+        doc: "How many bytes that directory may hold. What comes on top is not kept.",
     },
     Row {
         field: Field::MaxAttributes,

@@ -189,6 +189,9 @@ pub struct Config {
     pub(crate) disable_batch: bool,
     pub(crate) max_queue_size: usize,
     pub(crate) max_queue_bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spool_dir: Option<String>,
+    pub(crate) spool_max_bytes: u64,
     pub(crate) max_attributes: usize,
     pub(crate) max_attribute_length: usize,
     pub(crate) max_events: usize,
@@ -266,6 +269,8 @@ impl Default for Config {
             disable_batch: false,
             max_queue_size: DEFAULT_MAX_QUEUE_SIZE,
             max_queue_bytes: DEFAULT_MAX_QUEUE_BYTES,
+            spool_dir: None,
+            spool_max_bytes: DEFAULT_SPOOL_MAX_BYTES,
             max_attributes: DEFAULT_MAX_ATTRIBUTES,
             max_attribute_length: DEFAULT_MAX_ATTRIBUTE_LENGTH,
             max_events: DEFAULT_MAX_EVENTS,
@@ -504,6 +509,19 @@ impl Config {
         self.max_queue_bytes
     }
 
+    /// The directory that keeps what cannot be delivered (`HH_SPOOL_DIR`), as it was set; `default` stands for the user's
+    /// directory for state. Absent by default: nothing is kept.
+    #[must_use]
+    pub fn spool_dir(&self) -> Option<&Path> {
+        self.spool_dir.as_deref().map(Path::new)
+    }
+
+    /// How many bytes that directory may hold (`HH_SPOOL_MAX_BYTES`): [`DEFAULT_SPOOL_MAX_BYTES`] unless set.
+    #[must_use]
+    pub fn spool_max_bytes(&self) -> u64 {
+        self.spool_max_bytes
+    }
+
     /// How many attributes a span may have (`HH_MAX_ATTRIBUTES`): [`DEFAULT_MAX_ATTRIBUTES`] unless set.
     #[must_use]
     pub fn max_attributes(&self) -> usize {
@@ -684,6 +702,8 @@ impl Config {
             Field::DisableBatch => Some(Value::Flag(self.disable_batch)),
             Field::MaxQueueSize => number(self.max_queue_size),
             Field::MaxQueueBytes => number(self.max_queue_bytes),
+            Field::SpoolDir => text(&self.spool_dir),
+            Field::SpoolMaxBytes => Some(Value::Number(self.spool_max_bytes)),
             Field::MaxAttributes => number(self.max_attributes),
             Field::MaxAttributeLength => number(self.max_attribute_length),
             Field::MaxEvents => number(self.max_events),

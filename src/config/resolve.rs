@@ -276,6 +276,8 @@ impl Config {
             (Field::DisableBatch, Value::Flag(flag)) => self.disable_batch = flag,
             (Field::MaxQueueSize, Value::Number(n)) => self.max_queue_size = number(n),
             (Field::MaxQueueBytes, Value::Number(n)) => self.max_queue_bytes = number(n),
+            (Field::SpoolDir, Value::Text(path)) => self.spool_dir = Some(path),
+            (Field::SpoolMaxBytes, Value::Number(n)) => self.spool_max_bytes = n,
             (Field::MaxAttributes, Value::Number(n)) => self.max_attributes = number(n),
             (Field::MaxAttributeLength, Value::Number(n)) => self.max_attribute_length = number(n),
             (Field::MaxEvents, Value::Number(n)) => self.max_events = number(n),
@@ -382,6 +384,20 @@ impl Config {
                 "{field} from {} has no effect: {other} from {} says that {why}",
                 self.origin(field),
                 self.origin(other)
+            ));
+        }
+
+        if self.is_set(Field::SpoolMaxBytes) && !self.is_set(Field::SpoolDir) {
+            self.warnings.push(format!(
+                "spool_max_bytes from {} has no effect: spool_dir (HH_SPOOL_DIR) is not set",
+                self.origin(Field::SpoolMaxBytes)
+            ));
+        }
+        if !cfg!(feature = "spool") && self.is_set(Field::SpoolDir) {
+            self.warnings.push(format!(
+                "spool_dir from {} has no effect: this program was built without the cargo feature `spool` of the \
+                 crate `honeyhive`",
+                self.origin(Field::SpoolDir)
             ));
         }
 

@@ -2,12 +2,16 @@
 //! speaks to them. Knows records and configuration; never layers, sessions or the REST client.
 
 mod flushing;
+#[cfg(feature = "spool")]
+mod keeping;
 pub(crate) mod otlp;
 mod pending;
 mod queue;
 pub(crate) mod report;
 mod requests;
 mod retry;
+#[cfg(feature = "spool")]
+mod spool;
 mod transport;
 mod worker;
 
@@ -82,6 +86,9 @@ enum Command {
     Configured,
     Flush(Arc<Pending<Result<FlushReport, Error>>>),
     Update(Update),
+    /// Move all there is to the spool: the program ends.
+    #[cfg(feature = "spool")]
+    Keep(Arc<Pending<Result<FlushReport, Error>>>),
     /// Deliver what can be delivered until the instant, count the rest as lost, and end.
     Stop(Instant, Option<Arc<Pending<Result<FlushReport, Error>>>>),
 }
@@ -128,6 +135,15 @@ struct Counters {
     updates_lost: AtomicU64,
     updates_sampled_out: AtomicU64,
     redact_failed: AtomicU64,
+    /// In the spool now, and moved there so far.
+    spooled: AtomicU64,
+    kept: AtomicU64,
+    replayed: AtomicU64,
+    recovered: AtomicU64,
+    recovered_lost: AtomicU64,
+    spool_bytes: AtomicU64,
+    spool_corrupt: AtomicU64,
+    updates_spooled: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -138,6 +154,8 @@ struct Health {
     unreachable: Option<String>,
     /// The status of the last batch, if it was refused for good.
     refused: Option<u16>,
+    /// Why nothing can be kept on disk.
+    spool: Option<String>,
 }
 
 impl Counters {
@@ -174,6 +192,10 @@ impl Shared {
             .updates_lost
             .fetch_add(updates, Ordering::Relaxed);
         for command in commands {
+            #[cfg(feature = "spool")]
+            if let Command::Keep(pending) = &command {
+                pending.settle(Ok(FlushReport::default()));
+            }
             if let Command::Flush(pending) | Command::Stop(_, Some(pending)) = command {
                 pending.settle(if reason == DropReason::WorkerFailed {
                     Err(failed())
@@ -439,6 +461,8 @@ impl Exporter {
     fn request_flush(&self) -> Option<Arc<Pending<Result<FlushReport, Error>>>> {
         let shared = &self.shared;
         let pending = Pending::new();
+        #[cfg(feature = "spool")]
+        self.start_for_spool();
         match shared.worker.load(Ordering::Acquire) {
             RUNNING => self.command(Command::Flush(Arc::clone(&pending))),
             FAILED => pending.settle(Err(failed())),
@@ -457,7 +481,24 @@ impl Exporter {
             started,
             timeout,
             before,
+            kept: self.kept(),
         }
+    }
+
+    fn kept(&self) -> u64 {
+        self.shared.counters.kept.load(Ordering::Relaxed)
+    }
+
+    /// Adds to a report what was moved to the spool since there were `kept`.
+    fn with_spooled(
+        &self,
+        result: Result<FlushReport, Error>,
+        kept: u64,
+    ) -> Result<FlushReport, Error> {
+        let spooled = self.kept().saturating_sub(kept);
+        result
+            .map(|report| FlushReport { spooled, ..report })
+            .map_err(|error| error.with_spooled(spooled))
     }
 
     fn flushed(
@@ -478,6 +519,7 @@ impl Exporter {
             sent: now.0.saturating_sub(before.0),
             failed: now.1.saturating_sub(before.1),
             left: self.shared.queue.usage().0 as u64,
+            spooled: 0,
             elapsed,
         };
         let cause = lock(&self.shared.health).unreachable.clone();
@@ -511,12 +553,14 @@ impl Exporter {
     pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
         let started = Instant::now();
         let before = self.shared.counters.progress();
+        let kept = self.kept();
         let Some(pending) = self.request_stop(deadline(started, timeout)) else {
             return Ok(FlushReport::default());
         };
         // The worker settles at the deadline; a little more, so that its report is heard.
         let result = pending.wait(deadline(started, timeout) + GRACE);
-        self.flushed(result, started, timeout, before)
+        let result = self.flushed(result, started, timeout, before);
+        self.with_spooled(result, kept)
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -612,6 +656,13 @@ impl Exporter {
             updates_sent: read(&counters.updates_sent),
             updates_lost: read(&counters.updates_lost),
             updates_sampled_out: read(&counters.updates_sampled_out),
+            spooled: read(&counters.spooled),
+            replayed: read(&counters.replayed),
+            recovered: read(&counters.recovered),
+            recovered_lost: read(&counters.recovered_lost),
+            spool_bytes: read(&counters.spool_bytes),
+            spool_corrupt: read(&counters.spool_corrupt),
+            updates_spooled: read(&counters.updates_spooled),
             redact_failed: read(&counters.redact_failed),
             last_error: lock(&self.shared.health).last_error.clone(),
         }
@@ -637,6 +688,12 @@ impl Exporter {
                 .unreachable
                 .clone()
                 .map(|reason| Degradation::Unreachable { reason }),
+        );
+        found.extend(
+            health
+                .spool
+                .clone()
+                .map(|reason| Degradation::SpoolFailed { reason }),
         );
         found
     }
@@ -721,7 +778,7 @@ mod tests {
 
     fn assert_balanced(stats: &Stats) {
         let known = stats.exported + stats.rejected + stats.dropped.total() + stats.in_flight;
-        assert_eq!(stats.submitted, known, "{stats:?}");
+        assert_eq!(stats.submitted, known + stats.spooled, "{stats:?}");
     }
 
     #[test]
@@ -741,6 +798,53 @@ mod tests {
         let flushed = exporter.begin_flush(Duration::from_secs(9)).wait_blocking();
         assert!(flushed.unwrap_err().is_delivery());
         assert!(exporter.shutdown_blocking(Duration::ZERO).is_ok());
+    }
+
+    #[cfg(feature = "spool")]
+    #[test]
+    fn deadlines_hold_while_the_disk_hangs() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = nobody.local_addr().unwrap();
+        drop(nobody);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(spool::tests::HANGS);
+        let config = Config {
+            server_url: format!("http://{address}"),
+            server_url_is_default: false,
+            spool_dir: Some(path.to_str().unwrap().to_owned()),
+            ..Config::default()
+        };
+        let strategy = Environment::Standard.strategy();
+        let session = SessionId::random();
+        let exporter = Exporter::new(1, Arc::new(Live::new(config)), strategy, session);
+        let exporter = Arc::new(exporter);
+        exporter.submit(&record());
+        let timeout = Duration::from_millis(300);
+        let slack = Duration::from_millis(700);
+        let started = Instant::now();
+        let error = exporter.begin_flush(timeout).wait_blocking().unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        assert!(
+            started.elapsed() < timeout + slack,
+            "{:?}",
+            started.elapsed()
+        );
+        let started = Instant::now();
+        let error = exporter.shutdown_blocking(timeout).unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        assert!(
+            started.elapsed() < timeout + slack,
+            "{:?}",
+            started.elapsed()
+        );
+        assert_balanced(&exporter.stats());
+        // It arrives in the end.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while exporter.is_running() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let stats = exporter.stats();
+        assert_eq!((stats.spooled, stats.in_flight), (1, 0), "{stats:?}");
     }
 
     #[test]

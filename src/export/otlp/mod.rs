@@ -11,6 +11,8 @@ pub(crate) mod redacted;
 mod session;
 mod shrink;
 mod span;
+#[cfg(feature = "spool")]
+mod stored;
 
 use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering};
