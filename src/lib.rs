@@ -137,6 +137,13 @@ pub mod docs {
     pub mod design {}
 }
 
+/// What only fuzz targets reach.
+#[cfg(all(fuzzing, feature = "spool"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::export::read_spool_file;
+}
+
 pub use config::Builder;
 pub use enrich::{Enrichment, SpanExt, enrich};
 pub use error::Error;

@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -203,6 +203,21 @@ fn sessions_of(request: &Request) -> BTreeSet<String> {
     let scopes = resources.flat_map(|resource| resource.scope_spans);
     let spans = scopes.flat_map(|scope| scope.spans);
     spans.map(|span| traced::session_of(&span)).collect()
+}
+
+#[test]
+fn a_full_queue_is_written_within_the_deadline_of_a_shutdown() {
+    let directory = tempfile::tempdir().unwrap();
+    let honeyhive = spooling(&url(nobody()), directory.path()).build().unwrap();
+    let count = 20_000;
+    emit_numbers(&honeyhive, 0..count);
+    let started = Instant::now();
+    let report = honeyhive.shutdown_blocking(LONG).unwrap();
+    let took = started.elapsed();
+    println!("{count} events written in {took:?}");
+    assert!(took < LONG, "{took:?}");
+    assert_eq!((report.spooled, report.left), (count, 0));
+    assert_balanced(&honeyhive.stats());
 }
 
 #[test]
@@ -662,6 +677,61 @@ fn a_process_killed_at_any_moment_loses_nothing_that_was_kept() {
     let missing: Vec<_> = kept.difference(&once).collect();
     assert!(missing.is_empty(), "kept and not delivered: {missing:?}");
     assert_eq!(next.stats().spool_corrupt, 0);
+    assert!(files(directory.path()).is_empty());
+}
+
+#[test]
+fn a_process_killed_while_it_replays_loses_nothing() {
+    if let Some((directory, url)) = told() {
+        let honeyhive = spooling(&url, &directory).build().unwrap();
+        honeyhive.flush_blocking(LONG).unwrap();
+        println!("\nstarted");
+        honeyhive.shutdown_blocking(PATIENCE).unwrap();
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let honeyhive = spooling(&url(nobody()), directory.path())
+        .max_export_batch_size(5)
+        .build()
+        .unwrap();
+    let count = 500;
+    emit_numbers(&honeyhive, 0..count);
+    honeyhive.shutdown_blocking(LONG).unwrap();
+    let server = Recorder::start();
+    // So many batches are answered; the next one waits.
+    let allowed = Arc::new(AtomicUsize::new(0));
+    let (seen, quota) = (AtomicUsize::new(0), Arc::clone(&allowed));
+    server.answer_by(move |request| {
+        if request.path == TRACES {
+            let number = seen.fetch_add(1, Ordering::SeqCst);
+            let deadline = Instant::now() + PATIENCE;
+            while number >= quota.load(Ordering::SeqCst) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        None
+    });
+    let test = "a_process_killed_while_it_replays_loses_nothing";
+    let kills = 6;
+    for round in 0..kills {
+        let upto = allowed.fetch_add(3 + round, Ordering::SeqCst) + 3 + round;
+        let mut process = child(test, directory.path(), &server.url).spawn().unwrap();
+        until("a part of the replay", || {
+            server.requests_to(TRACES).len() > upto
+        });
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    allowed.store(usize::MAX, Ordering::SeqCst);
+    let next = spooling(&server.url, directory.path()).build().unwrap();
+    next.flush_blocking(LONG).unwrap();
+    next.shutdown_blocking(PATIENCE).unwrap();
+    let arrived = numbers(&server);
+    let once: BTreeSet<u64> = arrived.iter().copied().collect();
+    assert_eq!(once, (0..count).collect());
+    // One request under way each time it was killed, and no more, comes again.
+    let again = arrived.len() - once.len();
+    assert!(again <= 5 * kills, "{again} events arrived twice");
     assert!(files(directory.path()).is_empty());
 }
 

@@ -48,3 +48,61 @@ impl Exporter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::{assert_balanced, record};
+    use super::*;
+    use crate::config::Config;
+    use crate::config::live::Live;
+    use crate::environment::Environment;
+    use crate::id::SessionId;
+
+    #[test]
+    fn deadlines_hold_while_the_disk_hangs() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = nobody.local_addr().unwrap();
+        drop(nobody);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(spool::tests::HANGS);
+        let config = Config {
+            server_url: format!("http://{address}"),
+            server_url_is_default: false,
+            spool_dir: Some(path.to_str().unwrap().to_owned()),
+            ..Config::default()
+        };
+        let strategy = Environment::Standard.strategy();
+        let session = SessionId::random();
+        let exporter = Exporter::new(1, Arc::new(Live::new(config)), strategy, session);
+        let exporter = Arc::new(exporter);
+        exporter.submit(&record());
+        let timeout = Duration::from_millis(300);
+        let slack = Duration::from_millis(700);
+        let started = Instant::now();
+        let error = exporter.begin_flush(timeout).wait_blocking().unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        assert!(
+            started.elapsed() < timeout + slack,
+            "{:?}",
+            started.elapsed()
+        );
+        let started = Instant::now();
+        let error = exporter.shutdown_blocking(timeout).unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        assert!(
+            started.elapsed() < timeout + slack,
+            "{:?}",
+            started.elapsed()
+        );
+        assert_balanced(&exporter.stats());
+        // It arrives in the end.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while exporter.is_running() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let stats = exporter.stats();
+        assert_eq!((stats.spooled, stats.in_flight), (1, 0), "{stats:?}");
+    }
+}

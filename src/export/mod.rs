@@ -37,6 +37,8 @@ use flushing::Flushing;
 pub(crate) use pending::Pending;
 use queue::{Bounds, Pushed, Queue};
 use report::{Degradation, DropReason, Dropped, FlushReport, Stats};
+#[cfg(all(fuzzing, feature = "spool"))]
+pub use spool::read_spool_file;
 #[cfg(feature = "testing")]
 pub(crate) use transport::Tape;
 
@@ -750,7 +752,7 @@ mod tests {
         )
     }
 
-    fn record() -> SpanRecord {
+    pub(super) fn record() -> SpanRecord {
         let meta = tracing::subscriber::with_default(tracing_subscriber::registry(), || {
             tracing::info_span!("work").metadata().unwrap()
         });
@@ -776,7 +778,7 @@ mod tests {
         })
     }
 
-    fn assert_balanced(stats: &Stats) {
+    pub(super) fn assert_balanced(stats: &Stats) {
         let known = stats.exported + stats.rejected + stats.dropped.total() + stats.in_flight;
         assert_eq!(stats.submitted, known + stats.spooled, "{stats:?}");
     }
@@ -798,53 +800,6 @@ mod tests {
         let flushed = exporter.begin_flush(Duration::from_secs(9)).wait_blocking();
         assert!(flushed.unwrap_err().is_delivery());
         assert!(exporter.shutdown_blocking(Duration::ZERO).is_ok());
-    }
-
-    #[cfg(feature = "spool")]
-    #[test]
-    fn deadlines_hold_while_the_disk_hangs() {
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = nobody.local_addr().unwrap();
-        drop(nobody);
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(spool::tests::HANGS);
-        let config = Config {
-            server_url: format!("http://{address}"),
-            server_url_is_default: false,
-            spool_dir: Some(path.to_str().unwrap().to_owned()),
-            ..Config::default()
-        };
-        let strategy = Environment::Standard.strategy();
-        let session = SessionId::random();
-        let exporter = Exporter::new(1, Arc::new(Live::new(config)), strategy, session);
-        let exporter = Arc::new(exporter);
-        exporter.submit(&record());
-        let timeout = Duration::from_millis(300);
-        let slack = Duration::from_millis(700);
-        let started = Instant::now();
-        let error = exporter.begin_flush(timeout).wait_blocking().unwrap_err();
-        assert!(error.is_timeout(), "{error}");
-        assert!(
-            started.elapsed() < timeout + slack,
-            "{:?}",
-            started.elapsed()
-        );
-        let started = Instant::now();
-        let error = exporter.shutdown_blocking(timeout).unwrap_err();
-        assert!(error.is_timeout(), "{error}");
-        assert!(
-            started.elapsed() < timeout + slack,
-            "{:?}",
-            started.elapsed()
-        );
-        assert_balanced(&exporter.stats());
-        // It arrives in the end.
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while exporter.is_running() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let stats = exporter.stats();
-        assert_eq!((stats.spooled, stats.in_flight), (1, 0), "{stats:?}");
     }
 
     #[test]

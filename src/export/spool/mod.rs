@@ -428,6 +428,23 @@ impl Spool {
     }
 }
 
+/// How many records a file of these bytes has; for the fuzz target.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn read_spool_file(bytes: &[u8]) -> usize {
+    let mut scan = record::Scan::new(bytes);
+    let mut before = 0;
+    let mut count = 0;
+    for place in scan.by_ref() {
+        assert!(before <= place.meta.start && place.meta.end == place.body.start);
+        assert!(place.end() <= bytes.len());
+        before = place.end();
+        count += 1;
+    }
+    assert!(scan.torn.is_none_or(|at| before <= at && at < bytes.len()));
+    count
+}
+
 fn make_directory(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

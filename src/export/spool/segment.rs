@@ -210,6 +210,13 @@ impl Segment {
     }
 }
 
+impl Drop for Segment {
+    /// Closing is not enough while a process that was just forked has the file open, too.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 /// Deletes a file that its process left before it was a segment.
 pub(super) fn remove_unborn(path: &Path) {
     let is_file = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
