@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use honeyhive::config::{Compression, Protocol};
 use honeyhive::report::{Degradation, DropReason, Stats};
 use honeyhive::{Builder, HoneyHive};
+use proptest::prelude::*;
 use support::fault::{Act, Fault};
 use support::*;
 use tracing::Dispatch;
@@ -470,6 +472,86 @@ fn another_key_delivers_what_one_was_refused_for_and_no_secret_is_on_disk() {
         .map(|request| request.path)
         .collect();
     assert_eq!(with_other, [SESSIONS, TRACES]);
+}
+
+/// Every secret an instance may know of.
+fn keep_secrets(key: &str, secret: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let honeyhive = spooling(&url(nobody()), directory.path())
+        .api_key(key)
+        .headers([("x-token", secret)])
+        .session_inputs(serde_json::json!({ "password": secret, "topic": "plain words" }))
+        .build()
+        .unwrap();
+    record(&honeyhive, || {
+        tracing::info_span!("work", n = 0, api_key = secret).in_scope(|| {});
+    });
+    honeyhive
+        .own_session()
+        .enrich(|s| s.metadata("access_token", secret));
+    honeyhive.shutdown_blocking(LONG).unwrap();
+    let stats = honeyhive.stats();
+    assert_eq!((stats.spooled, stats.updates_spooled), (1, 1), "{stats:#?}");
+    let kept = files(directory.path());
+    let bytes: Vec<u8> = kept
+        .iter()
+        .flat_map(|file| std::fs::read(file).unwrap())
+        .collect();
+    assert!(contains(&bytes, "plain words"));
+    for hidden in [key, secret] {
+        let escaped = serde_json::Value::from(hidden).to_string();
+        let escaped = &escaped[1..escaped.len() - 1];
+        let found = contains(&bytes, hidden) || contains(&bytes, escaped);
+        assert!(!found, "{hidden} is on disk");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn no_secret_is_ever_on_disk(key in "hh_[a-zA-Z0-9_-]{16,40}", secret in "[a-zA-Z0-9+/=._-]{16,40}") {
+        keep_secrets(&key, &secret);
+    }
+}
+
+#[test]
+fn bodies_come_back_in_the_encoding_they_were_kept_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let honeyhive = spooling(&url(nobody()), directory.path())
+        .protocol(Protocol::HttpJson)
+        .build()
+        .unwrap();
+    emit_numbers(&honeyhive, 0..40);
+    honeyhive.shutdown_blocking(LONG).unwrap();
+    leave(directory.path(), 40..80);
+
+    // A server that takes no compressed bodies: each is repeated once, the next ones come plain at once.
+    let server = Recorder::start();
+    server.answer_by(|request| {
+        let compressed = request.header("content-encoding").is_some();
+        compressed.then(|| Reply::status(415))
+    });
+    let next = spooling(&server.url, directory.path())
+        .compression(Compression::Gzip)
+        .build()
+        .unwrap();
+    next.flush_blocking(LONG).unwrap();
+    next.shutdown_blocking(LONG).unwrap();
+    assert_eq!(next.stats().recovered, 80);
+    let requests = server.requests_to(TRACES);
+    let seen: Vec<_> = requests
+        .iter()
+        .map(|it| {
+            (
+                it.header("content-type").unwrap(),
+                it.header("content-encoding"),
+            )
+        })
+        .collect();
+    let (json, protobuf) = ("application/json", "application/x-protobuf");
+    assert_eq!(seen, [(json, Some("gzip")), (json, None), (protobuf, None)]);
+    let scope = &requests[1].json()["resourceSpans"][0]["scopeSpans"][0];
+    assert_eq!(scope["spans"].as_array().unwrap().len(), 40);
 }
 
 #[test]

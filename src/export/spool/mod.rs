@@ -187,8 +187,10 @@ impl Spool {
         }
         let size = (HEADER + meta.len() + body.len()) as u64;
         self.measure();
-        let total = self.others.saturating_add(self.bytes());
-        if size > MAX_RECORD || total.saturating_add(size) > self.max_bytes {
+        let own: u64 = self.segments.values().map(Segment::claim).sum();
+        let total = self.others.saturating_add(own);
+        let claim = Segment::claim_of(size);
+        if size > MAX_RECORD || total.saturating_add(claim) > self.max_bytes {
             return Err(Refusal::Full);
         }
         let limit = self.segment_bytes();
@@ -376,9 +378,16 @@ impl Spool {
         {
             return;
         }
-        if let Ok(found) = self.list() {
+        let found = match self.list() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            found => found,
+        };
+        if let Ok(found) = found {
             self.measured = Some(Instant::now());
             self.note(&found);
+            // A file that somebody deleted is not written to any more.
+            self.writing
+                .take_if(|writing| !found.iter().any(|(name, _)| name == writing));
         }
     }
 

@@ -54,8 +54,13 @@ pub(super) struct Segment {
     /// Events and updates of this instance that are still in it.
     pub(super) events: u64,
     pub(super) updates: u64,
+    /// What notes of deliveries are going to take.
+    reserved: u64,
     dirty: bool,
 }
+
+/// The bytes of the note that a record has been delivered.
+const NOTE: u64 = HEADER as u64 + 8;
 
 /// What a segment has to be delivered.
 #[derive(Debug)]
@@ -97,6 +102,7 @@ impl Segment {
                 own: true,
                 events: 0,
                 updates: 0,
+                reserved: 0,
                 dirty: false,
             };
             return Ok((name, segment));
@@ -129,12 +135,23 @@ impl Segment {
             own: false,
             events: 0,
             updates: 0,
+            reserved: 0,
             dirty: false,
         }))
     }
 
     pub(super) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// What it takes on disk until it has been delivered.
+    pub(super) fn claim(&self) -> u64 {
+        self.len + self.reserved
+    }
+
+    /// What a record of this size adds to that.
+    pub(super) const fn claim_of(record: u64) -> u64 {
+        record + NOTE
     }
 
     /// Writes a record at the end; of one that fails nothing is left.
@@ -147,6 +164,10 @@ impl Segment {
             return Err(error);
         }
         self.len += (head.len() + body.len()) as u64;
+        self.reserved = match kind {
+            Kind::Delivered => self.reserved.saturating_sub(NOTE),
+            Kind::Spans | Kind::Update => self.reserved + NOTE,
+        };
         self.dirty = true;
         Ok(())
     }
@@ -182,6 +203,7 @@ impl Segment {
             let start = place.meta.start.saturating_sub(HEADER) as u64;
             place.kind != Kind::Delivered && start >= delivered
         });
+        self.reserved = places.len() as u64 * NOTE;
         Ok(Contents {
             bytes: Bytes::from(bytes),
             places,

@@ -183,6 +183,47 @@ fn what_does_not_fit_is_refused_and_fits_once_there_is_room() {
 }
 
 #[test]
+fn notes_of_deliveries_do_not_exceed_the_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let cap = 1 << 20;
+    let mut spool = Spool::open(directory.path(), cap).unwrap();
+    let mut taken = 0;
+    while spool
+        .append(Kind::Spans, b"{}", b"little", events(1))
+        .is_ok()
+    {
+        taken += 1;
+    }
+    assert!(taken > 10_000);
+    let size = |directory: &Path| -> u64 {
+        let files = files(directory);
+        files
+            .iter()
+            .map(|file| file.metadata().unwrap().len())
+            .sum()
+    };
+    for n in 0..taken {
+        spool.next().unwrap();
+        spool.done(events(1));
+        assert!(n % 100 != 0 || size(directory.path()) <= cap);
+    }
+    assert!(spool.next().is_none());
+}
+
+#[test]
+fn a_directory_that_is_deleted_is_made_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("spool");
+    let mut spool = open(&directory);
+    put(&mut spool, "before");
+    fs::remove_dir_all(&directory).unwrap();
+    spool.measured = None;
+    put(&mut spool, "after");
+    assert_eq!(files(&directory).len(), 1);
+    assert_eq!(drain(&mut spool), ["before", "after"]);
+}
+
+#[test]
 fn the_limit_is_for_all_who_share_the_directory() {
     let directory = tempfile::tempdir().unwrap();
     let cap = 1 << 20;
