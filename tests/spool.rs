@@ -915,6 +915,41 @@ fn a_disk_that_takes_no_more_costs_what_it_does_not_take() {
 }
 
 #[test]
+fn a_shutdown_that_runs_out_of_time_in_the_replay_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let honeyhive = spooling(&url(nobody()), directory.path())
+        .max_export_batch_size(1)
+        .build()
+        .unwrap();
+    emit_numbers(&honeyhive, 0..30);
+    honeyhive.shutdown_blocking(LONG).unwrap();
+    let server = Recorder::start();
+    let answered = AtomicUsize::new(0);
+    let over = Arc::new(AtomicBool::new(false));
+    let is_over = Arc::clone(&over);
+    server.answer_by(move |request| {
+        let deadline = Instant::now() + LONG;
+        let late = request.path == TRACES && answered.fetch_add(1, Ordering::SeqCst) >= 5;
+        while late && !is_over.load(Ordering::SeqCst) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        None
+    });
+    let next = spooling(&server.url, directory.path()).build().unwrap();
+    next.flush_blocking(LONG).unwrap();
+    let started = Instant::now();
+    next.shutdown_blocking(SHORT).unwrap();
+    assert!(started.elapsed() < SHORT + SLACK, "{:?}", started.elapsed());
+    assert_eq!(next.stats().recovered, 5);
+    over.store(true, Ordering::SeqCst);
+    let last = spooling(&server.url, directory.path()).build().unwrap();
+    last.flush_blocking(LONG).unwrap();
+    last.shutdown_blocking(LONG).unwrap();
+    assert_eq!(last.stats().recovered, 25);
+    assert!(files(directory.path()).is_empty());
+}
+
+#[test]
 fn fresh_events_do_not_wait_for_the_replay() {
     let directory = tempfile::tempdir().unwrap();
     let honeyhive = spooling(&url(nobody()), directory.path())

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::requests;
 use crate::config::Config;
 pub(crate) use record::Kind;
 use record::{HEADER, Place};
@@ -31,9 +32,12 @@ const MAX_ADOPTED: usize = 16;
 /// The largest record: a request and what is known of it.
 const MAX_RECORD: u64 = 96 << 20;
 
-/// The directory that a configuration asks for, if any. Test mode keeps nothing.
+/// The directory that a configuration asks for, if any. An instance that sends nothing keeps nothing.
 pub(crate) fn wanted(config: &Config) -> Option<PathBuf> {
-    if config.test_mode {
+    let somewhere = requests::key(config).is_some()
+        || !config.server_url_is_default
+        || config.otlp_endpoint.is_some();
+    if !somewhere || config.test_mode || config.disable_tracing || !config.otlp_enabled {
         return None;
     }
     match config.spool_dir()? {

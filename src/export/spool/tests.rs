@@ -328,12 +328,18 @@ fn a_directory_that_cannot_be_is_an_error() {
 fn the_directory_comes_from_the_settings() {
     let config = |spool_dir: Option<&str>, test_mode| Config {
         spool_dir: spool_dir.map(str::to_owned),
+        server_url_is_default: false,
         test_mode,
         ..Config::default()
     };
     assert_eq!(wanted(&config(None, false)), None);
     assert_eq!(wanted(&config(Some("/a"), true)), None);
     assert_eq!(wanted(&config(Some("/a"), false)), Some("/a".into()));
+    let inert = Config {
+        server_url_is_default: true,
+        ..config(Some("/a"), false)
+    };
+    assert_eq!(wanted(&inert), None);
     let default = wanted(&config(Some("default"), false)).unwrap();
     assert!(default.ends_with("honeyhive/spool") && default.is_absolute());
 }

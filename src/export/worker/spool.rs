@@ -526,3 +526,74 @@ impl Worker {
         traces_down || rest_down || now >= self.time_to_write(stop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::live::Live;
+    use crate::environment::Environment;
+    use crate::export::Exporter;
+    use crate::export::retry::GIVE_UP_AFTER;
+    use crate::export::tests::{assert_balanced, record};
+
+    #[test]
+    fn what_was_tried_for_long_enough_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config {
+            server_url: "http://127.0.0.1:9".to_owned(),
+            server_url_is_default: false,
+            spool_dir: Some(directory.path().to_str().unwrap().to_owned()),
+            max_export_batch_size: 3,
+            ..Config::default()
+        };
+        let live = Arc::new(Live::new(config));
+        let strategy = Environment::Standard.strategy();
+        let exporter = Exporter::new(1, Arc::clone(&live), strategy, SessionId::random());
+        // Nobody works but this thread, so time can be told.
+        let mut worker = Worker::new(Arc::clone(&exporter.shared));
+        let record = record();
+        for _ in 0..6 {
+            exporter.shared.queue.push(&record);
+        }
+        worker.take_records();
+        let config = live.load_full();
+        let Some(long_ago) = Instant::now().checked_sub(GIVE_UP_AFTER) else {
+            return;
+        };
+        for reason in ["unreachable", "unauthorized"] {
+            let mut shipment = worker.build(&config).unwrap();
+            shipment.since = long_ago;
+            if reason == "unreachable" {
+                worker.put_back(shipment, None, "nobody is there");
+            } else {
+                let reply = crate::export::transport::Reply {
+                    status: 403,
+                    retry_after: None,
+                    body: bytes::Bytes::new(),
+                };
+                worker.sent(shipment, false, &config, Ok(reply));
+            }
+        }
+        let waiting = &exporter.shared.updates;
+        waiting.count.fetch_add(1, Ordering::Relaxed);
+        let update = crate::export::Update {
+            session: None,
+            creates: false,
+            body: Map::new(),
+            after_spans: false,
+            bytes: 0,
+        };
+        let letter = Letter {
+            update,
+            since: long_ago,
+            after: 0,
+        };
+        worker.put_back_letter(letter, None, "nobody is there");
+        let stats = exporter.stats();
+        assert_balanced(&stats);
+        assert_eq!((stats.spooled, stats.updates_spooled), (6, 1), "{stats:?}");
+        assert_eq!(waiting.count.load(Ordering::Relaxed), 0);
+    }
+}
