@@ -208,6 +208,27 @@ fn sessions_of(request: &Request) -> BTreeSet<String> {
 }
 
 #[test]
+fn a_shutdown_tries_again_once_before_it_keeps() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Recorder::start();
+    server.answer_traces([Reply::status(503)]);
+    let honeyhive = spooling(&server.url, directory.path()).build().unwrap();
+    emit_numbers(&honeyhive, 0..5);
+    let report = honeyhive.shutdown_blocking(LONG).unwrap();
+    assert_eq!((report.sent, report.spooled), (5, 0));
+    assert_all_exported(&honeyhive.stats(), 5);
+    assert!(files(directory.path()).is_empty());
+
+    // No time for that.
+    server.answer_traces([Reply::status(503)]);
+    let honeyhive = spooling(&server.url, directory.path()).build().unwrap();
+    emit_numbers(&honeyhive, 0..5);
+    let started = Instant::now();
+    assert_eq!(honeyhive.shutdown_blocking(SHORT).unwrap().spooled, 5);
+    assert!(started.elapsed() < SHORT + SLACK, "{:?}", started.elapsed());
+}
+
+#[test]
 fn a_full_queue_is_written_within_the_deadline_of_a_shutdown() {
     let directory = tempfile::tempdir().unwrap();
     let honeyhive = spooling(&url(nobody()), directory.path()).build().unwrap();
@@ -489,7 +510,7 @@ fn keep_secrets(key: &str, secret: &str) {
     honeyhive
         .own_session()
         .enrich(|s| s.metadata("access_token", secret));
-    honeyhive.shutdown_blocking(LONG).unwrap();
+    honeyhive.flush_blocking(LONG).unwrap();
     let stats = honeyhive.stats();
     assert_eq!((stats.spooled, stats.updates_spooled), (1, 1), "{stats:#?}");
     let kept = files(directory.path());

@@ -34,8 +34,8 @@ impl Worker {
             failed,
         });
         stop.deadline = deadline;
-        self.spooling.stops_at(deadline);
         stop.waiting.extend(pending);
+        self.stop_spool(deadline);
     }
 
     /// The smallest number of a record whose fate is open.

@@ -30,8 +30,6 @@ impl Spooling {
     pub(super) const fn letter_returns(&self) -> bool {
         true
     }
-
-    pub(super) const fn stops_at(&self, _: Instant) {}
 }
 
 impl Worker {
@@ -48,6 +46,8 @@ impl Worker {
     }
 
     pub(super) const fn spill(&self) {}
+
+    pub(super) const fn stop_spool(&self, _: Instant) {}
 
     pub(super) const fn keep_rest(&self) {}
 

@@ -24,6 +24,8 @@ use crate::sync::lock;
 const OPEN_AGAIN: Duration = Duration::from_secs(30);
 /// How long the queue keeps to itself after the spool took nothing.
 const SPILL_AGAIN: Duration = Duration::from_secs(10);
+/// How long a stop tries an endpoint again that has just failed.
+const PATIENCE: Duration = Duration::from_millis(1500);
 /// What it takes to write at the end besides the queue's own share, and how much of that is written in a millisecond.
 const RESERVE: Duration = Duration::from_millis(100);
 const BYTES_PER_MILLISECOND: usize = 16 << 10;
@@ -80,6 +82,8 @@ pub(super) struct Spooling {
     letter_away: Option<Letter>,
     /// At most this much of a stop's time is left for writing.
     most_reserve: Duration,
+    /// During a stop, what would be tried again later than this is kept at once.
+    patient_until: Option<Instant>,
     pub(super) replaying: bool,
     pub(super) pace: Pace,
     pub(super) cargo: Option<Cargo>,
@@ -96,6 +100,7 @@ impl Spooling {
             away: BTreeMap::new(),
             letter_away: None,
             most_reserve: Duration::ZERO,
+            patient_until: None,
             replaying: false,
             pace: Pace::default(),
             cargo: None,
@@ -129,11 +134,6 @@ impl Spooling {
     /// As [`returns`](Self::returns).
     pub(super) fn letter_returns(&mut self) -> bool {
         self.wanted.is_none() || self.letter_away.take().is_some()
-    }
-
-    /// A stop has begun.
-    pub(super) fn stops_at(&mut self, deadline: Instant) {
-        self.most_reserve = deadline.saturating_duration_since(Instant::now()) / 2;
     }
 }
 
@@ -496,6 +496,18 @@ impl Worker {
         pending.settle(Ok(FlushReport::default()));
     }
 
+    /// A stop has begun. Files may go with the machine, so an outage that is news is given a second chance.
+    pub(super) fn stop_spool(&mut self, deadline: Instant) {
+        let now = Instant::now();
+        let spooling = &mut self.spooling;
+        spooling.most_reserve = deadline.saturating_duration_since(now) / 2;
+        let patience = match self.traces.is_failing() {
+            true => Duration::ZERO,
+            false => PATIENCE.min(spooling.most_reserve),
+        };
+        spooling.patient_until.get_or_insert(now + patience);
+    }
+
     /// When the spool wants to be heard of next.
     pub(super) fn spool_alarms(&self) -> [Option<Instant>; 3] {
         let now = Instant::now();
@@ -520,9 +532,13 @@ impl Worker {
             return false;
         }
         let now = Instant::now();
-        let traces_down = self.traces.until(now).is_some() && self.shipments_away == 0;
+        let down = |pace: &Pace| {
+            let until = pace.until(now);
+            until.is_some_and(|until| Some(until) >= self.spooling.patient_until)
+        };
+        let traces_down = down(&self.traces) && self.shipments_away == 0;
         let only_letters = self.settled_up_to() >= self.taken && self.staged.is_none();
-        let rest_down = self.rest.until(now).is_some() && only_letters && !self.letter_away;
+        let rest_down = down(&self.rest) && only_letters && !self.letter_away;
         traces_down || rest_down || now >= self.time_to_write(stop)
     }
 }
