@@ -219,6 +219,14 @@ fn a_shutdown_tries_again_once_before_it_keeps() {
     assert_all_exported(&honeyhive.stats(), 5);
     assert!(files(directory.path()).is_empty());
 
+    // What a flush has kept before gets the same chance, whatever pause it is in.
+    server.answer_traces([Reply::status(503)]);
+    let honeyhive = spooling(&server.url, directory.path()).build().unwrap();
+    emit_numbers(&honeyhive, 0..5);
+    assert_eq!(honeyhive.flush_blocking(LONG).unwrap().spooled, 5);
+    honeyhive.shutdown_blocking(LONG).unwrap();
+    assert_all_exported(&honeyhive.stats(), 5);
+
     // No time for that.
     server.answer_traces([Reply::status(503)]);
     let honeyhive = spooling(&server.url, directory.path()).build().unwrap();

@@ -506,6 +506,8 @@ impl Worker {
             false => PATIENCE.min(spooling.most_reserve),
         };
         spooling.patient_until.get_or_insert(now + patience);
+        // What was kept before gets its last chance, too.
+        spooling.pace.hurry();
     }
 
     /// When the spool wants to be heard of next.
