@@ -59,6 +59,7 @@
 //! | --- | --- | --- |
 //! | `rustls` | ✔ | `https://` endpoints, by rustls with the platform's certificates |
 //! | `server` | | the local server: SQLite, web pages |
+//! | `spool` | | what cannot be delivered is kept in files, and sent later: [`docs::spool`] |
 //! | `cli` | | the command `hh`, and the server with it |
 //! | `testing` | | the events of a closure, for your own tests: `honeyhive::testing` |
 
@@ -134,8 +135,18 @@ pub mod docs {
     #[doc = include_str!("docs/environments.md")]
     pub mod environments {}
 
+    #[doc = include_str!("docs/spool.md")]
+    pub mod spool {}
+
     #[doc = include_str!("docs/design.md")]
     pub mod design {}
+}
+
+/// What only fuzz targets reach.
+#[cfg(all(fuzzing, feature = "spool"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::export::read_spool_file;
 }
 
 pub use config::Builder;

@@ -243,7 +243,8 @@ impl HoneyHive {
 
     /// Sends all that has been recorded, and waits for the answers, at most `timeout`.
     ///
-    /// Works on any runtime and on none; dropping the future gives up the wait, not the delivery.
+    /// Works on any runtime and on none; dropping the future gives up the wait, not the delivery. During an outage what
+    /// waits moves to the [spool](crate::docs::spool), if there is one, and the flush ends well.
     ///
     /// # Errors
     ///
@@ -269,7 +270,8 @@ impl HoneyHive {
     ///
     /// # Errors
     ///
-    /// Not everything could be delivered in time; the rest is lost, and counted.
+    /// Not everything could be delivered in time, or kept in the [spool](crate::docs::spool); the rest is lost, and
+    /// counted.
     pub async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, Error> {
         let started = Instant::now();
         let closing = self.closing();
@@ -443,6 +445,12 @@ impl Drop for HoneyHive {
             return;
         }
         let exporter = &self.shared.exporter;
+        #[cfg(feature = "spool")]
+        if exporter.keeps() {
+            exporter.flush_or_keep();
+            exporter.orphan();
+            return;
+        }
         if !exporter.flush_is_futile() {
             let timeout = self.config.load().flush_timeout();
             if !timeout.is_zero()

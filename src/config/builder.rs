@@ -443,6 +443,22 @@ impl Builder {
         self.flag(Field::WatchConfig, on)
     }
 
+    /// The directory that keeps what cannot be delivered, to be sent later; `default` stands for the user's directory for
+    /// state. Absent by default: nothing is kept; variable `HH_SPOOL_DIR`. It needs the cargo feature `spool`, without
+    /// which it is a warning; see [`docs::spool`](crate::docs::spool).
+    ///
+    /// It is taken when the first span closes: [`reconfigure`](crate::HoneyHive::reconfigure) does not change it after
+    /// that. A path that is not UTF-8 is an error.
+    pub fn spool_dir(self, path: impl AsRef<std::path::Path>) -> Self {
+        self.text(Field::SpoolDir, path.as_ref().to_string_lossy())
+    }
+
+    /// How many bytes that directory may hold, from 1 MiB to 4 GiB; what comes on top is not kept.
+    /// [`DEFAULT_SPOOL_MAX_BYTES`](super::DEFAULT_SPOOL_MAX_BYTES) by default; variable `HH_SPOOL_MAX_BYTES`.
+    pub fn spool_max_bytes(self, bytes: u64) -> Self {
+        self.set(Field::SpoolMaxBytes, Value::Number(bytes))
+    }
+
     /// How many attributes a span may have, from 128 to 10,000. Those that the platform needs are not counted and never cut.
     /// [`DEFAULT_MAX_ATTRIBUTES`](super::DEFAULT_MAX_ATTRIBUTES) by default; variable `HH_MAX_ATTRIBUTES`.
     pub fn max_attributes(self, count: usize) -> Self {

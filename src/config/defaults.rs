@@ -38,6 +38,8 @@ pub const DEFAULT_RETRY_FIRST_DELAY: Duration = Duration::from_millis(500);
 pub const DEFAULT_RETRY_MAX_DELAY: Duration = Duration::from_secs(30);
 /// How long a batch is tried: 5 minutes.
 pub const DEFAULT_RETRY_GIVE_UP: Duration = Duration::from_secs(300);
+/// Bytes that undelivered events may take on disk: 100 MiB.
+pub const DEFAULT_SPOOL_MAX_BYTES: u64 = 100 << 20;
 /// Attributes of a span: 1,024.
 pub const DEFAULT_MAX_ATTRIBUTES: usize = 1024;
 /// Bytes of one value: 10 MiB.

@@ -99,6 +99,8 @@ fields! {
     HighConcurrency "high_concurrency",
     Resilience "resilience",
     WatchConfig "watch_config",
+    SpoolDir "spool_dir",
+    SpoolMaxBytes "spool_max_bytes",
     MaxAttributes "max_attributes",
     MaxAttributeLength "max_attribute_length",
     MaxEvents "max_events",
@@ -652,6 +654,27 @@ pub(crate) const TABLE: &[Row] = &[
         kind: Kind::Flag,
         default: no,
         doc: "Whether changes of `honeyhive.toml` are taken over while the program runs.",
+    },
+    Row {
+        field: Field::SpoolDir,
+        variable: "HH_SPOOL_DIR",
+        aliases: &[],
+        kind: Kind::Path,
+        default: nothing,
+        doc: "The directory that keeps what cannot be delivered, to be sent later (cargo feature `spool`). `default` is the \
+              user's directory for state: `$XDG_STATE_HOME/honeyhive/spool`, `~/.local/state/honeyhive/spool`, or \
+              `honeyhive/spool` among temporary files. Taken when the first span closes.",
+    },
+    Row {
+        field: Field::SpoolMaxBytes,
+        variable: "HH_SPOOL_MAX_BYTES",
+        aliases: &[],
+        kind: Kind::Bytes {
+            min: MIB,
+            max: 4096 * MIB,
+        },
+        default: || super::value::size(super::DEFAULT_SPOOL_MAX_BYTES),
+        doc: "How many bytes that directory may hold. What comes on top is not kept.",
     },
     Row {
         field: Field::MaxAttributes,

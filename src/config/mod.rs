@@ -169,6 +169,9 @@ pub struct Config {
     pub(crate) high_concurrency: bool,
     pub(crate) resilience: ResilienceLevel,
     pub(crate) watch_config: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spool_dir: Option<String>,
+    pub(crate) spool_max_bytes: u64,
     pub(crate) max_attributes: usize,
     pub(crate) max_attribute_length: usize,
     pub(crate) max_events: usize,
@@ -263,6 +266,8 @@ impl Default for Config {
             high_concurrency: false,
             resilience: ResilienceLevel::default(),
             watch_config: false,
+            spool_dir: None,
+            spool_max_bytes: DEFAULT_SPOOL_MAX_BYTES,
             max_attributes: DEFAULT_MAX_ATTRIBUTES,
             max_attribute_length: DEFAULT_MAX_ATTRIBUTE_LENGTH,
             max_events: DEFAULT_MAX_EVENTS,
@@ -597,6 +602,19 @@ impl Config {
         }
     }
 
+    /// The directory that keeps what cannot be delivered (`HH_SPOOL_DIR`), as it was set; `default` stands for the user's
+    /// directory for state. Absent by default: nothing is kept.
+    #[must_use]
+    pub fn spool_dir(&self) -> Option<&Path> {
+        self.spool_dir.as_deref().map(Path::new)
+    }
+
+    /// How many bytes that directory may hold (`HH_SPOOL_MAX_BYTES`): [`DEFAULT_SPOOL_MAX_BYTES`] unless set.
+    #[must_use]
+    pub fn spool_max_bytes(&self) -> u64 {
+        self.spool_max_bytes
+    }
+
     /// How many attributes a span may have (`HH_MAX_ATTRIBUTES`): [`DEFAULT_MAX_ATTRIBUTES`] unless set.
     #[must_use]
     pub fn max_attributes(&self) -> usize {
@@ -791,6 +809,8 @@ impl Config {
             Field::HighConcurrency => Some(Value::Flag(self.high_concurrency)),
             Field::Resilience => Some(Value::Resilience(self.resilience)),
             Field::WatchConfig => Some(Value::Flag(self.watch_config)),
+            Field::SpoolDir => text(&self.spool_dir),
+            Field::SpoolMaxBytes => Some(Value::Number(self.spool_max_bytes)),
             Field::MaxAttributes => number(self.max_attributes),
             Field::MaxAttributeLength => number(self.max_attribute_length),
             Field::MaxEvents => number(self.max_events),

@@ -479,6 +479,8 @@ impl Config {
             (Field::HighConcurrency, Value::Flag(flag)) => self.high_concurrency = flag,
             (Field::Resilience, Value::Resilience(level)) => self.resilience = level,
             (Field::WatchConfig, Value::Flag(flag)) => self.watch_config = flag,
+            (Field::SpoolDir, Value::Text(path)) => self.spool_dir = Some(path),
+            (Field::SpoolMaxBytes, Value::Number(n)) => self.spool_max_bytes = n,
             (Field::MaxAttributes, Value::Number(n)) => self.max_attributes = number(n),
             (Field::MaxAttributeLength, Value::Number(n)) => self.max_attribute_length = number(n),
             (Field::MaxEvents, Value::Number(n)) => self.max_events = number(n),
@@ -628,6 +630,20 @@ impl Config {
                 "{field} from {} has no effect: {other} from {} says that {why}",
                 self.origin(field),
                 self.origin(other)
+            ));
+        }
+
+        if self.is_set(Field::SpoolMaxBytes) && !self.is_set(Field::SpoolDir) {
+            self.warnings.push(format!(
+                "spool_max_bytes from {} has no effect: spool_dir (HH_SPOOL_DIR) is not set",
+                self.origin(Field::SpoolMaxBytes)
+            ));
+        }
+        if !cfg!(feature = "spool") && self.is_set(Field::SpoolDir) {
+            self.warnings.push(format!(
+                "spool_dir from {} has no effect: this program was built without the cargo feature `spool` of the \
+                 crate `honeyhive`",
+                self.origin(Field::SpoolDir)
             ));
         }
 

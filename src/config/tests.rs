@@ -114,7 +114,8 @@ fn samples(field: Field) -> [&'static str; 2] {
             ["7", "9999"]
         }
         Field::MaxQueueSize => ["1000", "1000000"],
-        Field::MaxQueueBytes => ["32MiB", "100000000"],
+        Field::MaxQueueBytes | Field::SpoolMaxBytes => ["32MiB", "100000000"],
+        Field::SpoolDir => ["/var/spool/honeyhive", "spool of mine"],
         Field::MaxAttributes => ["128", "2000"],
         Field::MaxAttributeLength | Field::MaxSpanSize => ["20MiB", "100KB"],
         Field::Filter | Field::SpanEvents => ["debug", "info,my_crate=trace"],
@@ -191,6 +192,8 @@ fn refused(field: Field) -> &'static [&'static str] {
         Field::Resilience => &["relaxed", "1"],
         Field::MaxAttributes => &["127", "10001", "x"],
         Field::MaxQueueBytes => &["1", "2GiB", "x"],
+        Field::SpoolMaxBytes => &["1", "5GiB", "x"],
+        Field::SpoolDir => &["a\u{fffd}b"],
         Field::MaxAttributeLength | Field::MaxSpanSize => &["1023", "101MiB", "10M", "x"],
         Field::Filter | Field::SpanEvents => &["a=b=c", "my_crate=loud"],
         Field::SpanNameFilters => &[
@@ -279,6 +282,8 @@ fn set(builder: Builder, field: Field, value: Value) -> Builder {
         (Field::HighConcurrency, Value::Flag(on)) => builder.high_concurrency(on),
         (Field::Resilience, Value::Resilience(level)) => builder.resilience(level),
         (Field::WatchConfig, Value::Flag(on)) => builder.watch_config(on),
+        (Field::SpoolDir, Value::Text(path)) => builder.spool_dir(path),
+        (Field::SpoolMaxBytes, Value::Number(n)) => builder.spool_max_bytes(n),
         (Field::MaxAttributes, Value::Number(n)) => builder.max_attributes(size(n)),
         (Field::MaxAttributeLength, Value::Number(n)) => builder.max_attribute_length(size(n)),
         (Field::MaxEvents, Value::Number(n)) => builder.max_events(size(n)),
@@ -493,6 +498,8 @@ fn bad_values_in_code_name_the_setter() {
             Field::MaxQueueBytes,
             Builder::new().max_queue_bytes(usize::MAX),
         ),
+        (Field::SpoolDir, Builder::new().spool_dir("a\0b")),
+        (Field::SpoolMaxBytes, Builder::new().spool_max_bytes(1)),
         (Field::MaxAttributes, Builder::new().max_attributes(127)),
         (
             Field::MaxAttributeLength,
@@ -1128,6 +1135,15 @@ fn variables_of_opentelemetry_come_after_ours_and_in_milliseconds() {
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     let config = from_env(&[("OTEL_SDK_DISABLED", "true"), ("HH_DISABLE_TRACING", "no")]);
     assert!(!config.unwrap().disable_tracing());
+}
+
+#[test]
+fn a_spool_without_its_feature_or_its_directory_is_a_warning() {
+    let warnings = |variables: &[(&str, &str)]| from_env(variables).unwrap().warnings().to_vec();
+    let set = warnings(&[("HH_SPOOL_DIR", "/a"), ("HH_SPOOL_MAX_BYTES", "2MiB")]);
+    assert_eq!(set.is_empty(), cfg!(feature = "spool"), "{set:?}");
+    let alone = warnings(&[("HH_SPOOL_MAX_BYTES", "2MiB")]);
+    assert!(alone[0].contains("HH_SPOOL_MAX_BYTES") && alone[0].contains("HH_SPOOL_DIR"));
 }
 
 #[test]

@@ -80,6 +80,8 @@ pub(crate) enum Kind {
     },
     /// A UUID.
     SessionId,
+    /// The path of a directory, or a word for one.
+    Path,
     Filter,
     EventType,
     Flag,
@@ -149,6 +151,7 @@ impl Kind {
         match self {
             Self::Text => "text".to_owned(),
             Self::SessionId => "a UUID".to_owned(),
+            Self::Path => "a path in UTF-8, or `default`".to_owned(),
             Self::Project => r"text without any of `/ \ ? # &`".to_owned(),
             Self::Key => "visible ASCII characters without spaces".to_owned(),
             Self::IngestionKey => {
@@ -246,6 +249,14 @@ impl Kind {
             Self::SessionId => match uuid::Uuid::parse_str(text) {
                 Ok(id) => Value::Text(id.to_string()),
                 Err(_) => return Err(Refused::PLAIN),
+            },
+            Self::Path => match unquoted(text) {
+                "" => return Ok(None),
+                // What takes the place of bytes that are not UTF-8.
+                path if path.contains(['\0', char::REPLACEMENT_CHARACTER]) => {
+                    return Err(Refused::PLAIN);
+                }
+                path => Value::Text(path.to_owned()),
             },
             Self::Project => {
                 if text.contains(['/', '\\', '?', '#', '&']) {

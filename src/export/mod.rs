@@ -2,6 +2,8 @@
 //! speaks to them. Knows records and configuration; never layers, sessions or the REST client.
 
 mod flushing;
+#[cfg(feature = "spool")]
+mod keeping;
 pub(crate) mod otlp;
 mod pending;
 mod queue;
@@ -10,6 +12,8 @@ mod requests;
 mod retry;
 #[cfg(all(test, shuttle))]
 mod shuttle_tests;
+#[cfg(feature = "spool")]
+mod spool;
 mod transport;
 mod worker;
 
@@ -38,6 +42,8 @@ use queue::{Bounds, Pushed, Queue};
 use report::{Degradation, DropReason, Dropped, FlushReport, Stats};
 #[cfg(all(test, shuttle))]
 use shuttle_tests::spawn;
+#[cfg(all(fuzzing, feature = "spool"))]
+pub use spool::read_spool_file;
 #[cfg(feature = "testing")]
 pub(crate) use transport::Tape;
 #[cfg(not(all(test, shuttle)))]
@@ -89,6 +95,9 @@ enum Command {
     Configured,
     Flush(Arc<Pending<Result<FlushReport, Error>>>),
     Update(Update),
+    /// Move all there is to the spool: the program ends.
+    #[cfg(feature = "spool")]
+    Keep(Arc<Pending<Result<FlushReport, Error>>>),
     /// Deliver what can be delivered until the instant, count the rest as lost, and end.
     Stop(Instant, Option<Arc<Pending<Result<FlushReport, Error>>>>),
 }
@@ -135,6 +144,15 @@ struct Counters {
     updates_lost: AtomicU64,
     updates_sampled_out: AtomicU64,
     redact_failed: AtomicU64,
+    /// In the spool now, and moved there so far.
+    spooled: AtomicU64,
+    kept: AtomicU64,
+    replayed: AtomicU64,
+    recovered: AtomicU64,
+    recovered_lost: AtomicU64,
+    spool_bytes: AtomicU64,
+    spool_corrupt: AtomicU64,
+    updates_spooled: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -145,6 +163,8 @@ struct Health {
     unreachable: Option<String>,
     /// The status of the last batch, if it was refused for good.
     refused: Option<u16>,
+    /// Why nothing can be kept on disk.
+    spool: Option<String>,
 }
 
 impl Counters {
@@ -181,6 +201,10 @@ impl Shared {
             .updates_lost
             .fetch_add(updates, Ordering::Relaxed);
         for command in commands {
+            #[cfg(feature = "spool")]
+            if let Command::Keep(pending) = &command {
+                pending.settle(Ok(FlushReport::default()));
+            }
             if let Command::Flush(pending) | Command::Stop(_, Some(pending)) = command {
                 pending.settle(if reason == DropReason::WorkerFailed {
                     Err(failed())
@@ -446,6 +470,8 @@ impl Exporter {
     fn request_flush(&self) -> Option<Arc<Pending<Result<FlushReport, Error>>>> {
         let shared = &self.shared;
         let pending = Pending::new();
+        #[cfg(feature = "spool")]
+        self.start_for_spool();
         match shared.worker.load(Ordering::Acquire) {
             RUNNING => self.command(Command::Flush(Arc::clone(&pending))),
             FAILED => pending.settle(Err(failed())),
@@ -464,7 +490,24 @@ impl Exporter {
             started,
             timeout,
             before,
+            kept: self.kept(),
         }
+    }
+
+    fn kept(&self) -> u64 {
+        self.shared.counters.kept.load(Ordering::Relaxed)
+    }
+
+    /// Adds to a report what was moved to the spool since there were `kept`.
+    fn with_spooled(
+        &self,
+        result: Result<FlushReport, Error>,
+        kept: u64,
+    ) -> Result<FlushReport, Error> {
+        let spooled = self.kept().saturating_sub(kept);
+        result
+            .map(|report| FlushReport { spooled, ..report })
+            .map_err(|error| error.with_spooled(spooled))
     }
 
     fn flushed(
@@ -486,6 +529,7 @@ impl Exporter {
             sent: now.0.saturating_sub(before.0),
             failed: now.1.saturating_sub(before.1),
             left: self.shared.queue.usage().0 as u64,
+            spooled: 0,
             elapsed,
         };
         let cause = lock(&self.shared.health).unreachable.clone();
@@ -535,12 +579,14 @@ impl Exporter {
     pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
         let started = Instant::now();
         let before = self.shared.counters.progress();
+        let kept = self.kept();
         let Some(pending) = self.request_stop(deadline(started, timeout)) else {
             return Ok(FlushReport::default());
         };
         // The worker settles at the deadline; a little more, so that its report is heard.
         let result = pending.wait(deadline(started, timeout) + GRACE);
-        self.flushed(result, started, timeout, before)
+        let result = self.flushed(result, started, timeout, before);
+        self.with_spooled(result, kept)
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -637,6 +683,13 @@ impl Exporter {
             updates_sent: read(&counters.updates_sent),
             updates_lost: read(&counters.updates_lost),
             updates_sampled_out: read(&counters.updates_sampled_out),
+            spooled: read(&counters.spooled),
+            replayed: read(&counters.replayed),
+            recovered: read(&counters.recovered),
+            recovered_lost: read(&counters.recovered_lost),
+            spool_bytes: read(&counters.spool_bytes),
+            spool_corrupt: read(&counters.spool_corrupt),
+            updates_spooled: read(&counters.updates_spooled),
             redact_failed: read(&counters.redact_failed),
             last_error: lock(&self.shared.health).last_error.clone(),
         }
@@ -662,6 +715,12 @@ impl Exporter {
                 .unreachable
                 .clone()
                 .map(|reason| Degradation::Unreachable { reason }),
+        );
+        found.extend(
+            health
+                .spool
+                .clone()
+                .map(|reason| Degradation::SpoolFailed { reason }),
         );
         found
     }
@@ -735,7 +794,7 @@ mod tests {
         )
     }
 
-    fn record() -> SpanRecord {
+    pub(super) fn record() -> SpanRecord {
         let meta = tracing::subscriber::with_default(tracing_subscriber::registry(), || {
             tracing::info_span!("work").metadata().unwrap()
         });
@@ -761,9 +820,9 @@ mod tests {
         })
     }
 
-    fn assert_balanced(stats: &Stats) {
+    pub(super) fn assert_balanced(stats: &Stats) {
         let known = stats.exported + stats.rejected + stats.dropped.total() + stats.in_flight;
-        assert_eq!(stats.submitted, known, "{stats:?}");
+        assert_eq!(stats.submitted, known + stats.spooled, "{stats:?}");
     }
 
     #[test]

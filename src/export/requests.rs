@@ -104,6 +104,12 @@ pub(crate) fn session_start(
     )
 }
 
+/// An announcement that was kept.
+#[cfg(feature = "spool")]
+pub(crate) fn session_restart(config: &Config, start: &Value) -> Request {
+    api(config, Method::Post, "/session/start", start)
+}
+
 /// An event that is no span, or the change of one or of a session.
 pub(crate) fn update(config: &Config, creates: bool, body: Map<String, Value>) -> Request {
     if !creates {

@@ -12,6 +12,8 @@ pub(crate) mod redacted;
 mod session;
 mod shrink;
 mod span;
+#[cfg(feature = "spool")]
+mod stored;
 
 use bytes::Bytes;
 use std::sync::Mutex;

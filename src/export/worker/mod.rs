@@ -9,7 +9,11 @@ mod announce;
 mod flush;
 mod outcome;
 mod pace;
+#[cfg(feature = "spool")]
+mod replay;
 mod send;
+#[cfg_attr(not(feature = "spool"), path = "no_spool.rs")]
+mod spool;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::future::poll_fn;
@@ -38,6 +42,7 @@ use crate::redact::Redactor;
 use crate::resource;
 use crate::sync::lock;
 use pace::Pace;
+use spool::Spooling;
 
 /// More records that arrive within this of a wake are sent together, and one wake serves for all of them.
 const LINGER: Duration = Duration::from_millis(1);
@@ -92,6 +97,7 @@ fn work(shared: &Arc<Shared>) -> std::io::Result<()> {
 }
 
 /// A batch and what is known of its delivery.
+#[cfg_attr(feature = "spool", derive(Clone, Debug))]
 struct Shipment {
     batch: Batch,
     /// What it was encoded with.
@@ -104,6 +110,7 @@ struct Shipment {
     uncompressed: bool,
 }
 
+#[cfg_attr(feature = "spool", derive(Clone, Debug))]
 struct Letter {
     update: Update,
     since: Instant,
@@ -134,6 +141,8 @@ enum Done {
         config: Arc<Config>,
         result: Result<Reply, Failure>,
     },
+    #[cfg(feature = "spool")]
+    Replayed(Box<replay::Replayed>),
 }
 
 type Answer = Arc<Pending<Result<FlushReport, Error>>>;
@@ -194,6 +203,7 @@ struct Worker {
     /// The key was refused: nothing is sent until then.
     key_pause: Option<Instant>,
     may_compress: bool,
+    spooling: Spooling,
     /// Those that were warned about.
     unknown_types: HashSet<String>,
 
@@ -235,6 +245,7 @@ impl Worker {
         let redactor = Arc::new(redacted::redactor(&config));
         let next_tick = Instant::now() + config.flush_interval;
         let profile = Profile::from(&*config);
+        let spooling = Spooling::new(&config);
         Self {
             shared,
             config,
@@ -263,6 +274,7 @@ impl Worker {
             rest: Pace::new(profile),
             key_pause: None,
             may_compress: true,
+            spooling,
             unknown_types: HashSet::new(),
             flushes: Vec::new(),
             alarms: [None; 3],
@@ -272,9 +284,11 @@ impl Worker {
     }
 
     async fn run(mut self) {
+        self.open_spool();
         loop {
             self.take_commands();
             self.pump();
+            self.spill();
             self.answer_flushes();
             if self.is_over() {
                 break;
@@ -320,6 +334,7 @@ impl Worker {
         self.alarms
             .into_iter()
             .chain([stop, look])
+            .chain(self.spool_alarms())
             .flatten()
             .fold(self.next_tick, Instant::min)
     }
@@ -383,6 +398,8 @@ impl Worker {
                 Command::Flush(pending) => self.begin_flush(pending),
                 // It was for the wake: `pump` sees the change.
                 Command::Configured => {}
+                #[cfg(feature = "spool")]
+                Command::Keep(pending) => self.keep_now(&pending),
                 Command::Stop(deadline, pending) => self.begin_stop(deadline, pending),
             }
         }
@@ -396,6 +413,7 @@ impl Worker {
 
     /// Takes a new configuration over.
     fn adopt(&mut self, config: Arc<Config>) {
+        self.adopt_spool(&config);
         self.transport = None;
         self.key_pause = None;
         self.hurry();
@@ -442,7 +460,9 @@ impl Worker {
                 result,
             } => {
                 self.shipments_away -= 1;
-                self.sent(shipment, compressed, &config, result);
+                if self.spooling.returns(&shipment) {
+                    self.sent(shipment, compressed, &config, result);
+                }
             }
             Done::Updated {
                 letter,
@@ -450,8 +470,12 @@ impl Worker {
                 result,
             } => {
                 self.letter_away = false;
-                self.updated(letter, &config, result);
+                if self.spooling.letter_returns() {
+                    self.updated(letter, &config, result);
+                }
             }
+            #[cfg(feature = "spool")]
+            Done::Replayed(replayed) => self.replayed(*replayed),
         }
     }
 }

@@ -67,7 +67,7 @@ impl Worker {
                 let status = reply.map_or(401, |reply| reply.status);
                 self.key_rejected(status);
                 if shipment.since.elapsed() > self.config.retry_give_up {
-                    self.lose(&shipment, DropReason::Unauthorized, &problem);
+                    self.keep_or_lose(&shipment, DropReason::Unauthorized, &problem);
                 } else {
                     self.returned.push_front(shipment);
                 }
@@ -194,7 +194,7 @@ impl Worker {
             self.count_retry();
             self.returned.push_front(shipment);
         } else {
-            self.lose(&shipment, DropReason::Undeliverable, problem);
+            self.keep_or_lose(&shipment, DropReason::Undeliverable, problem);
         }
     }
 
@@ -211,7 +211,7 @@ impl Worker {
             self.count_retry();
             self.letters.push_front(letter);
         } else {
-            self.lose_update(&letter, problem);
+            self.keep_or_lose_update(&letter, problem);
         }
     }
 
@@ -236,7 +236,7 @@ impl Worker {
         self.shared.counters.retried.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn unreachable(&self, problem: &str) {
+    pub(super) fn unreachable(&self, problem: &str) {
         let first = {
             let mut health = lock(&self.shared.health);
             health.last_error = Some(problem.to_owned());
@@ -249,7 +249,7 @@ impl Worker {
         }
     }
 
-    fn recovered(&mut self) {
+    pub(super) fn recovered(&mut self) {
         self.traces.succeed();
         let mut health = lock(&self.shared.health);
         health.unreachable = None;
@@ -340,7 +340,7 @@ impl Worker {
 }
 
 /// The start of a reply, for diagnostics: on one line, and without the key, should the server repeat it.
-fn excerpt(body: &[u8], config: &Config) -> String {
+pub(super) fn excerpt(body: &[u8], config: &Config) -> String {
     let mut text = String::from_utf8_lossy(body.get(..4096).unwrap_or(body)).into_owned();
     for key in [&config.api_key, &config.ingestion_api_key] {
         if let Some(key) = key.as_ref().map(ApiKey::expose) {

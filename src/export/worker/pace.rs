@@ -106,6 +106,12 @@ impl Pace {
         self.silence = Silence::None;
     }
 
+    /// Whether the last attempt failed.
+    #[cfg(feature = "spool")]
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
     pub(super) fn hurry(&mut self) {
         self.until = None;
     }

@@ -51,6 +51,7 @@ impl Worker {
             };
             self.stage(&config, Parcel::Shipment(shipment));
         }
+        self.replay(now);
         self.alarms = [self.key_pause, self.traces.until(now), self.rest.until(now)];
     }
 
@@ -234,7 +235,7 @@ impl Worker {
     }
 
     /// Whether nothing is known to be sent of a session, since its id is sampled out.
-    fn is_sampled_out(&self, config: &Config, session: SessionId) -> bool {
+    pub(super) fn is_sampled_out(&self, config: &Config, session: SessionId) -> bool {
         let threshold = Threshold::of(config.sample_rate);
         let given = session != self.shared.session || config.session_id.is_some();
         given && !threshold.keeps_session(session)
@@ -262,6 +263,7 @@ impl Worker {
                 let request = requests::update(config, letter.update.creates, body);
                 let config = Arc::clone(config);
                 self.letter_away = true;
+                self.spooling.letter_leaves(&letter);
                 self.tasks.spawn(async move {
                     let result = transport::attempt(transport, request).await;
                     Done::Updated {
@@ -283,6 +285,7 @@ impl Worker {
         let (request, compressed) =
             requests::traces(config, &shipment.envelope, &shipment.batch, may_compress);
         self.shipments_away += 1;
+        self.spooling.leaves(&shipment);
         self.shared
             .counters
             .bytes_sent
