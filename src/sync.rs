@@ -1,7 +1,6 @@
 //! Locks that a panic elsewhere cannot poison, and a gate that opens once per interval. Knows nothing of the rest.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-#[cfg(not(shuttle))]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,7 +30,7 @@ pub(crate) mod model {
 /// Locks of both kinds: most of the crate is not modelled.
 #[cfg(shuttle)]
 mod modelled {
-    use std::sync::PoisonError;
+    use super::{Mutex, MutexGuard, PoisonError};
 
     pub(crate) trait Lock {
         type Guard<'a>
@@ -40,9 +39,9 @@ mod modelled {
         fn guard(&self) -> Self::Guard<'_>;
     }
 
-    impl<T: ?Sized> Lock for std::sync::Mutex<T> {
+    impl<T: ?Sized> Lock for Mutex<T> {
         type Guard<'a>
-            = std::sync::MutexGuard<'a, T>
+            = MutexGuard<'a, T>
         where
             T: 'a;
 
