@@ -32,7 +32,7 @@ pub(crate) mod model {
 /// Locks of both kinds: most of the crate is not modelled.
 #[cfg(shuttle)]
 mod modelled {
-    use std::sync::PoisonError;
+    use super::{Mutex, MutexGuard, PoisonError};
 
     pub(crate) trait Lock {
         type Guard<'a>
@@ -41,9 +41,9 @@ mod modelled {
         fn guard(&self) -> Self::Guard<'_>;
     }
 
-    impl<T: ?Sized> Lock for std::sync::Mutex<T> {
+    impl<T: ?Sized> Lock for Mutex<T> {
         type Guard<'a>
-            = std::sync::MutexGuard<'a, T>
+            = MutexGuard<'a, T>
         where
             T: 'a;
 

@@ -65,7 +65,7 @@ fn spans_of(
 
 #[test]
 fn ten_thousand_swaps_under_load_lose_nothing() {
-    let swaps = 10_000;
+    let swaps = scaled(2_000, 10_000);
     let servers = [Recorder::start(), Recorder::start()];
     let honeyhive = numbered(settings(&servers[0].url), &servers, 0)
         .batch_size(64)

@@ -309,3 +309,33 @@ fn a_million_keys_names_and_sessions_leave_memory_as_it_was() {
         "{grown} bytes"
     );
 }
+
+#[test]
+fn threads_that_come_and_go_leave_memory_as_it_was() {
+    let name = "threads_that_come_and_go_leave_memory_as_it_was";
+    if let Some(output) = in_process_of_its_own(name, &[]) {
+        said(&output);
+        return;
+    }
+    let threads = scaled(4_000, 40_000);
+    let honeyhive = HoneyHive::builder().test_mode(true).build().unwrap();
+    let dispatch = subscriber(&honeyhive);
+    let come_and_go = |count: usize| {
+        for n in 0..count {
+            let work = || dispatcher::with_default(&dispatch, || drop(info_span!("work", n)));
+            std::thread::scope(|scope| scope.spawn(work).join()).unwrap();
+            if n % 100 == 0 {
+                honeyhive.flush_blocking(PATIENCE).unwrap();
+            }
+        }
+        honeyhive.flush_blocking(PATIENCE).unwrap();
+    };
+    come_and_go(threads / 4);
+    let before = resident();
+    come_and_go(threads);
+    let grown = resident().saturating_sub(before);
+    println!("figure: {threads} threads more, {} KiB more", grown / 1024);
+    assert_all_exported(&honeyhive.stats(), (threads / 4 + threads) as u64);
+    // What a thread hands its spans over in is more than 200 bytes, and grows with the first of them.
+    assert!(grown < MIB + threads * 64, "{grown} bytes");
+}

@@ -16,7 +16,7 @@ use crate::event::Head;
 use queue::{Chunk, Counts};
 
 /// So many schedules at random, and as many that favour few, badly placed switches.
-const SCHEDULES: usize = 1000;
+const SCHEDULES: usize = 800;
 
 fn check(model: impl Fn() + Send + Sync + Clone + 'static) {
     head();
