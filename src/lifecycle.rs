@@ -335,6 +335,7 @@ impl Closing {
             return Err(Error::new(crate::error::Kind::Timeout, message));
         };
         let config = change(&self.config.load_full())?;
+        crate::export::check(&config)?;
         let enabled = is_enabled(&config) && !self.closed.load(Ordering::Acquire);
         for warning in &config.warnings {
             self.shared.exporter.log().warn(warning);
