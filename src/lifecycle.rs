@@ -334,11 +334,15 @@ impl Closing {
             let message = format!("another change has not ended within {patience:?}");
             return Err(Error::new(crate::error::Kind::Timeout, message));
         };
-        let config = change(&self.config.load_full())?;
+        let before = self.config.load_full();
+        let config = change(&before)?;
         crate::export::check(&config)?;
         let enabled = is_enabled(&config) && !self.closed.load(Ordering::Acquire);
+        // What was said before needs no repetition.
         for warning in &config.warnings {
-            self.shared.exporter.log().warn(warning);
+            if !before.warnings.contains(warning) {
+                self.shared.exporter.log().warn(warning);
+            }
         }
         if enabled {
             registry::add(&self.shared.exporter);

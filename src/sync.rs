@@ -1,12 +1,71 @@
 //! Locks that a panic elsewhere cannot poison, and a gate that opens once per interval. Knows nothing of the rest.
 
+#[cfg(not(shuttle))]
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Locks whether or not a thread panicked while it held the lock: what we keep under locks is whole at every step.
+#[cfg(not(shuttle))]
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(shuttle)]
+pub(crate) use modelled::lock;
+
+/// What the hand-over of records is made of: the standard library's, or those of a scheduler that tries the ways in
+/// which threads may meet (`--cfg shuttle`). The rest of the crate does not need to know.
+#[cfg(not(shuttle))]
+pub(crate) mod model {
+    pub(crate) use std::sync::{Condvar, Mutex, atomic};
+    pub(crate) use std::{thread, thread_local};
+}
+
+#[cfg(shuttle)]
+pub(crate) mod model {
+    pub(crate) use shuttle::sync::{Condvar, Mutex, atomic};
+    pub(crate) use shuttle::{thread, thread_local};
+}
+
+/// Locks of both kinds: most of the crate is not modelled.
+#[cfg(shuttle)]
+mod modelled {
+    use std::sync::PoisonError;
+
+    pub(crate) trait Lock {
+        type Guard<'a>
+        where
+            Self: 'a;
+        fn guard(&self) -> Self::Guard<'_>;
+    }
+
+    impl<T: ?Sized> Lock for std::sync::Mutex<T> {
+        type Guard<'a>
+            = std::sync::MutexGuard<'a, T>
+        where
+            T: 'a;
+
+        fn guard(&self) -> Self::Guard<'_> {
+            self.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    impl<T: ?Sized> Lock for shuttle::sync::Mutex<T> {
+        type Guard<'a>
+            = shuttle::sync::MutexGuard<'a, T>
+        where
+            T: 'a;
+
+        fn guard(&self) -> Self::Guard<'_> {
+            self.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    pub(crate) fn lock<M: Lock + ?Sized>(mutex: &M) -> M::Guard<'_> {
+        mutex.guard()
+    }
 }
 
 /// Opens at most once per interval, for warnings that must not flood.

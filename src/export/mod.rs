@@ -8,12 +8,13 @@ mod queue;
 pub(crate) mod report;
 mod requests;
 mod retry;
+#[cfg(all(test, shuttle))]
+mod shuttle_tests;
 mod transport;
 mod worker;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -28,13 +29,19 @@ use crate::error::{Error, Kind, Left};
 use crate::event::{SpanRecord, directory};
 use crate::id::{EventId, SessionId};
 use crate::log::Log;
+use crate::sync::model::Mutex;
+use crate::sync::model::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Gate, lock};
 use flushing::Flushing;
 pub(crate) use pending::Pending;
 use queue::{Bounds, Pushed, Queue};
 use report::{Degradation, DropReason, Dropped, FlushReport, Stats};
+#[cfg(all(test, shuttle))]
+use shuttle_tests::spawn;
 #[cfg(feature = "testing")]
 pub(crate) use transport::Tape;
+#[cfg(not(all(test, shuttle)))]
+use worker::spawn;
 
 /// The handle: whoever holds one can submit. When the last one goes, the worker sends what is left and ends.
 #[derive(Debug)]
@@ -312,7 +319,7 @@ impl Exporter {
         {
             return;
         }
-        if let Err(error) = worker::spawn(Arc::clone(shared)) {
+        if let Err(error) = spawn(Arc::clone(shared)) {
             shared.worker.store(FAILED, Ordering::Release);
             shared.log.warn(&format!(
                 "cannot start the export thread, nothing is sent: {error}"

@@ -16,13 +16,13 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::otlp::{Attribute, Batch, Envelope, Scalar, redacted};
+use super::otlp::{Attribute, Batch, Envelope, Plans, Scalar, Spare, redacted};
 use super::pending::Pending;
 use super::queue::Chunk;
 use super::report::{DropReason, FlushReport};
@@ -162,6 +162,8 @@ struct Worker {
     transport: Option<Arc<dyn Transport>>,
     envelope: Arc<Envelope>,
     redactor: Arc<Redactor>,
+    /// What is known of callsites under this configuration.
+    plans: Plans,
     default_name: String,
 
     chunks: VecDeque<Chunk>,
@@ -217,7 +219,7 @@ impl Worker {
                 .map(resource_attribute)
                 .collect(),
             scope: shared.scope.clone(),
-            usual: AtomicUsize::new(0),
+            spare: Spare::default(),
         });
         let default_name = config
             .session_name
@@ -239,6 +241,7 @@ impl Worker {
             transport: None,
             envelope,
             redactor,
+            plans: Plans::default(),
             default_name,
             chunks: VecDeque::new(),
             cursor: (0, 0, 0),
@@ -299,6 +302,7 @@ impl Worker {
                         if self.chunks.is_empty() {
                             // A quiet interval: the memory of the last burst is given back.
                             self.spare.clear();
+                            self.envelope.spare.clear();
                         }
                     }
                 }
@@ -400,6 +404,7 @@ impl Worker {
         if self.config.redact != config.redact {
             self.redactor = Arc::new(redacted::redactor(&config));
         }
+        self.plans = Plans::default();
         if !requests::same_destination(&self.config, &config) {
             // Whoever listens there knows of no session yet, and asked for nothing.
             self.announced.clear();

@@ -48,6 +48,12 @@ impl Worker {
                 self.recovered();
                 let body = reply.map(|reply| reply.body).unwrap_or_default();
                 self.delivered(&shipment, &body, config);
+                shipment.envelope.spare.put(shipment.batch.body);
+            }
+            // The place it goes to next asked for no patience.
+            Verdict::Retry { .. } if self.is_stale(config) => {
+                self.count_retry();
+                self.returned.push_front(shipment);
             }
             Verdict::Retry { after } => {
                 self.put_back(shipment, after, &problem);
@@ -301,6 +307,10 @@ impl Worker {
                     .counters
                     .updates_sent
                     .fetch_add(1, Ordering::Relaxed);
+            }
+            Verdict::Retry { .. } if self.is_stale(config) => {
+                self.count_retry();
+                self.letters.push_front(letter);
             }
             Verdict::Retry { after } => {
                 self.put_back_letter(letter, after, &problem);

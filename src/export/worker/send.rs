@@ -134,7 +134,8 @@ impl Worker {
                 .callsites
                 .get(callsite..callsite + closed.callsites)
                 .unwrap_or_default();
-            let notes = batch.push(&closed.head, fields, callsites, anchor, &settings);
+            let plans = &mut self.plans;
+            let notes = batch.push(&closed.head, fields, callsites, anchor, &settings, plans);
             // Taken apart and encoded, it turned out to be large.
             if batch.bytes() > most_bytes && batch.give_back() {
                 break;
