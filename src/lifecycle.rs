@@ -338,6 +338,7 @@ impl Closing {
         };
         let before = self.config.load_full();
         let config = change(&before)?;
+        crate::export::check(&config)?;
         let enabled = is_enabled(&config) && !self.closed.load(Ordering::Acquire);
         // What was said before needs no repetition.
         for warning in &config.warnings {

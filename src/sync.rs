@@ -1,8 +1,8 @@
 //! Locks that a panic elsewhere cannot poison, and a gate that opens once per interval. Knows nothing of the rest.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(shuttle))]
 use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 

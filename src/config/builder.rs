@@ -36,6 +36,8 @@ pub struct Builder {
     pub(super) event_types: EventTypes,
     /// Who gave the configuration this was made from a session id that was none.
     pub(super) invalid_session_id: Option<Source>,
+    /// What could not be understood in the configuration this was made from, and still holds something back.
+    pub(super) refused: Vec<Field>,
 }
 
 impl Builder {
@@ -57,6 +59,7 @@ impl Builder {
             invalid_session_id: config
                 .session_id_invalid
                 .then(|| config.source_of(Field::SessionId).clone()),
+            refused: config.refused.clone(),
         }
     }
 

@@ -201,6 +201,9 @@ pub struct Config {
     /// Where what nobody set came from.
     #[serde(skip)]
     pub(crate) usual: Usual,
+    /// What was set, could not be understood, and was no error.
+    #[serde(skip)]
+    pub(crate) refused: Vec<Field>,
 }
 
 /// One setting of a [`Config`], as [`Config::settings`] lists them.
@@ -289,6 +292,7 @@ impl Default for Config {
             warnings: Vec::new(),
             sources: BTreeMap::new(),
             usual: Usual::default(),
+            refused: Vec::new(),
         }
     }
 }

@@ -25,6 +25,7 @@ impl Builder {
     fn resolve_as(self, sources: &Sources, level: ResilienceLevel) -> Result<Config, Error> {
         let mut merge = Merge {
             level,
+            refused: self.refused,
             ..Merge::default()
         };
         for (field, (value, source)) in self.values {
@@ -339,7 +340,8 @@ impl Merge {
             config.max_span_size = config.max_span_size.max(config.max_attribute_length);
         }
         config.warnings = self.warnings;
-        config.be_careful(&self.refused);
+        config.refused = self.refused;
+        config.be_careful(self.level == ResilienceLevel::Resilient);
         // The tests ask for both answers, whatever they are built with.
         let tls = cfg!(any(feature = "rustls", test));
         if self.level == ResilienceLevel::Resilient {
@@ -409,8 +411,8 @@ impl Config {
 
     /// Where a setting was meant to keep something back and could not be understood, it is kept back: of two mistakes,
     /// sending too little can be mended.
-    fn be_careful(&mut self, refused: &[Field]) {
-        for field in refused {
+    fn be_careful(&mut self, say_so: bool) {
+        for field in &self.refused {
             let why = match field {
                 Field::ServerUrl
                 | Field::OtlpEndpoint
@@ -426,8 +428,10 @@ impl Config {
                 }
                 _ => continue,
             };
-            self.warnings
-                .push(format!("{field} cannot be understood: {why}"));
+            if say_so {
+                self.warnings
+                    .push(format!("{field} cannot be understood: {why}"));
+            }
         }
     }
 

@@ -983,6 +983,30 @@ fn nothing_is_an_error_where_nothing_may_be_one() {
     assert!(without_tls.disable_tracing && without_tls.warnings.len() == 1);
     // A change that is no good is one for the caller to leave out.
     assert!(config.reconfigured(|b| b.batch_size(0)).is_err());
+    // What is held back stays so until it can be understood.
+    let config = from_env(&[
+        RESILIENT,
+        ("HH_API_KEY", KEY),
+        ("HH_API_URL", "htps://a.example"),
+        ("HH_CAPTURE_CONTENT", "flase"),
+    ])
+    .unwrap();
+    assert!(config.disable_tracing && !config.capture_content);
+    let later = config.reconfigured(|b| b.batch_size(5)).unwrap();
+    assert!(later.disable_tracing && !later.capture_content);
+    assert!(later.warnings.is_empty(), "{:?}", later.warnings);
+    let file = |content: &str| File {
+        path: file_path(),
+        named: false,
+        content: Ok(content.to_owned()),
+    };
+    let later = later.reloaded(file("batch_size = 6")).unwrap();
+    assert!(later.disable_tracing && !later.capture_content);
+    let later = later.reloaded(file("capture_content = true")).unwrap();
+    assert!(later.disable_tracing && later.capture_content);
+    let later = later.reconfigured(|b| b.server_url(url)).unwrap();
+    assert!(!later.disable_tracing && later.server_url() == url);
+
     // The level itself must be one.
     let text = message(from_env(&[("HH_RESILIENCE_LEVEL", "relaxed")]));
     assert!(

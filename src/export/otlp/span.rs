@@ -734,9 +734,10 @@ pub(super) fn plain_attribute(field: &'static str) -> Option<(&'static str, &'st
         .strip_prefix("honeyhive")
         .and_then(|rest| rest.strip_prefix(['_', '.']));
     if let Some(own) = own {
-        let namespace = semconv::NAMESPACES
-            .into_iter()
-            .find(|namespace| own.strip_prefix(*namespace).is_some_and(|rest| rest.starts_with('.')))?;
+        let namespace = semconv::NAMESPACES.into_iter().find(|namespace| {
+            own.strip_prefix(*namespace)
+                .is_some_and(|rest| rest.starts_with('.'))
+        })?;
         let rest = own.get(namespace.len() + 1..)?;
         let prefix = prefix_of(namespace);
         // Others may say the same, and must not be written twice.
