@@ -7,6 +7,7 @@
 
 mod announce;
 mod flush;
+mod losses;
 mod outcome;
 mod pace;
 mod send;
@@ -116,6 +117,10 @@ enum Done {
     Announced {
         config: Arc<Config>,
         results: Vec<(SessionId, Result<Reply, Failure>)>,
+        /// The staged parcel waits for it.
+        ahead: bool,
+        /// What has not been answered, and goes on.
+        rest: Option<Box<announce::Announcing>>,
     },
     Sent {
         shipment: Shipment,
@@ -177,6 +182,11 @@ struct Worker {
     staged: Option<Parcel>,
     announced: HashSet<SessionId>,
     announced_order: VecDeque<SessionId>,
+    /// Those that are announced while nothing waits for it, and how many tasks do that.
+    announcing: HashSet<SessionId>,
+    beside: usize,
+    /// The last announcements were left unanswered: none is waited for until one is answered again.
+    unanswered: bool,
 
     tasks: JoinSet<Done>,
     shipments_away: usize,
@@ -189,6 +199,7 @@ struct Worker {
     /// Those that were warned about.
     unknown_types: HashSet<String>,
 
+    losses: losses::Series,
     flushes: Vec<Flush>,
     /// When a pause that `pump` met is over.
     alarms: [Option<Instant>; 3],
@@ -211,6 +222,7 @@ impl Worker {
                 .map(resource_attribute)
                 .collect(),
             scope: shared.scope.clone(),
+            scope_attributes: Vec::new(),
             usual: AtomicUsize::new(0),
         });
         let default_name = config
@@ -247,6 +259,9 @@ impl Worker {
             staged: None,
             announced: HashSet::new(),
             announced_order: VecDeque::new(),
+            announcing: HashSet::new(),
+            beside: 0,
+            unanswered: false,
             tasks: JoinSet::new(),
             shipments_away: 0,
             traces: Pace::default(),
@@ -254,6 +269,7 @@ impl Worker {
             key_pause: None,
             may_compress: true,
             unknown_types: HashSet::new(),
+            losses: losses::Series::default(),
             flushes: Vec::new(),
             alarms: [None; 3],
             stop: None,
@@ -265,6 +281,7 @@ impl Worker {
         loop {
             self.take_commands();
             self.pump();
+            self.watch_losses();
             self.answer_flushes();
             if self.is_over() {
                 break;
@@ -304,7 +321,7 @@ impl Worker {
         let until = self
             .alarms
             .into_iter()
-            .chain([stop])
+            .chain([stop, self.losses.next_look()])
             .flatten()
             .fold(self.next_tick, Instant::min);
         let mut notified = pin!(self.shared.notify.notified());
@@ -370,6 +387,8 @@ impl Worker {
             // Whoever listens there knows of no session yet, and asked for nothing.
             self.announced.clear();
             self.announced_order.clear();
+            self.announcing.clear();
+            self.unanswered = false;
             self.may_compress = true;
             self.traces = Pace::default();
             self.rest = Pace::default();
@@ -392,7 +411,12 @@ impl Worker {
 
     fn finish(&mut self, done: Done) {
         match done {
-            Done::Announced { config, results } => self.announced(&config, results),
+            Done::Announced {
+                config,
+                results,
+                ahead,
+                rest,
+            } => self.announced(&config, results, ahead, rest),
             Done::Sent {
                 shipment,
                 compressed,

@@ -9,7 +9,7 @@ use crate::config::{ApiKey, Config};
 use crate::export::otlp::Batch;
 use crate::export::report::DropReason;
 use crate::export::retry::{self, Outcome, Verdict};
-use crate::export::transport::{Failure, Reply};
+use crate::export::transport::{self, Failure, Reply};
 use crate::id;
 use crate::sync::lock;
 
@@ -24,6 +24,9 @@ impl Worker {
         config: &Config,
         result: Result<Reply, Failure>,
     ) {
+        if transport::is_repeated(&result) {
+            self.count_retry();
+        }
         let (outcome, reply) = match result {
             Ok(reply) => (
                 Outcome::Answered {
@@ -35,7 +38,7 @@ impl Worker {
             Err(failure) => (Outcome::Failed, Err(failure)),
         };
         let problem = match &reply {
-            Ok(reply) => format!("status {}{}", reply.status, excerpt(&reply.body, config)),
+            Ok(reply) => describe(reply, config),
             Err(failure) => failure.reason.clone(),
         };
         self.shared
@@ -43,7 +46,11 @@ impl Worker {
             .debug(|| format!("batch of {} events: {problem}", shipment.batch.len()));
         match retry::verdict(&outcome, compressed) {
             Verdict::Delivered => {
-                self.recovered();
+                if self.recovered() && !self.shared.losses.under_way() {
+                    self.shared
+                        .log
+                        .warn("events are delivered again; none was lost");
+                }
                 let body = reply.map(|reply| reply.body).unwrap_or_default();
                 self.delivered(&shipment, &body, config);
             }
@@ -109,6 +116,9 @@ impl Worker {
             self.complain(&format!(
                 "the endpoint refused {rejected} of {count} events{message}"
             ));
+        } else if !said.message.is_empty() {
+            let message = excerpt(said.message.as_bytes(), config);
+            self.remark(&format!("the endpoint took all events, and says{message}"));
         }
     }
 
@@ -200,7 +210,7 @@ impl Worker {
         }
     }
 
-    fn count_retry(&self) {
+    pub(super) fn count_retry(&self) {
         self.shared.counters.retried.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -217,12 +227,13 @@ impl Worker {
         }
     }
 
-    fn recovered(&mut self) {
+    /// The endpoint answers; whether it did not before.
+    fn recovered(&mut self) -> bool {
         self.traces.succeed();
         let mut health = lock(&self.shared.health);
-        health.unreachable = None;
-        health.key_rejected = None;
         health.refused = None;
+        let down = health.unreachable.take().is_some();
+        health.key_rejected.take().is_some() || down
     }
 
     pub(super) fn key_rejected(&mut self, status: u16) {
@@ -252,13 +263,16 @@ impl Worker {
         config: &Config,
         result: Result<Reply, Failure>,
     ) {
+        if transport::is_repeated(&result) {
+            self.count_retry();
+        }
         let (outcome, problem) = match result {
             Ok(reply) => (
                 Outcome::Answered {
                     status: reply.status,
                     retry_after: reply.retry_after,
                 },
-                format!("status {}{}", reply.status, excerpt(&reply.body, config)),
+                describe(&reply, config),
             ),
             Err(failure) => (Outcome::Failed, failure.reason),
         };
@@ -283,9 +297,21 @@ impl Worker {
         }
     }
 
+    /// Something was lost: said where it is the first of a series, which is summed up later.
     pub(super) fn complain(&self, problem: &str) {
+        let first = self.shared.losses.open();
+        self.say(problem, first);
+    }
+
+    /// Something is odd, and cost no event.
+    pub(super) fn remark(&self, problem: &str) {
+        let first = self.shared.complaints.open();
+        self.say(problem, first);
+    }
+
+    fn say(&self, problem: &str, loudly: bool) {
         lock(&self.shared.health).last_error = Some(problem.to_owned());
-        if self.shared.losses.open() {
+        if loudly {
             self.shared.log.warn(problem);
         } else {
             self.shared.log.debug(|| problem.to_owned());
@@ -293,13 +319,32 @@ impl Worker {
     }
 }
 
+/// What a server answered, for diagnostics.
+fn describe(reply: &Reply, config: &Config) -> String {
+    let moved = match &reply.location {
+        Some(place) => {
+            let place = concealed(place, config);
+            format!(" (a redirect to {place} that is not followed)")
+        }
+        None => String::new(),
+    };
+    let body = excerpt(&reply.body, config);
+    format!("status {}{moved}{body}", reply.status)
+}
+
 /// The start of a reply, for diagnostics: on one line, and without the key, should the server repeat it.
 fn excerpt(body: &[u8], config: &Config) -> String {
-    let mut text = String::from_utf8_lossy(body.get(..4096).unwrap_or(body)).into_owned();
-    for key in [&config.api_key, &config.ingestion_api_key] {
-        if let Some(key) = key.as_ref().map(ApiKey::expose) {
-            text = text.replace(key, "***");
+    const READ: usize = 4096;
+    let text = String::from_utf8_lossy(body.get(..READ).unwrap_or(body));
+    let mut text = concealed(&text, config);
+    if body.len() > READ {
+        // A key that was cut off is not found any more, and nothing of it is to be seen.
+        let longest = secrets(config).map(str::len).max().unwrap_or(0);
+        let mut end = text.len().saturating_sub(longest.saturating_mul(6));
+        while !text.is_char_boundary(end) {
+            end -= 1;
         }
+        text.truncate(end);
     }
     let text: String = text
         .chars()
@@ -312,4 +357,74 @@ fn excerpt(body: &[u8], config: &Config) -> String {
     } else {
         format!(": {text}")
     }
+}
+
+/// Headers shorter than this are no secrets.
+const SHORTEST_SECRET: usize = 8;
+
+fn secrets(config: &Config) -> impl Iterator<Item = &str> {
+    let keys = [&config.api_key, &config.ingestion_api_key];
+    let keys = keys.into_iter().flatten().map(ApiKey::expose);
+    let headers = config.headers.iter().map(|(_, value)| value.as_str());
+    keys.chain(headers.filter(|value| value.len() >= SHORTEST_SECRET))
+}
+
+/// A text of the server without what it was told in confidence, plain or as it is written in JSON, in a URL or in HTML.
+fn concealed(text: &str, config: &Config) -> String {
+    let mut text = text.to_owned();
+    if text.is_empty() {
+        return text;
+    }
+    for secret in secrets(config) {
+        let json = serde_json::to_string(secret).unwrap_or_default();
+        let json = json.trim_matches('"').to_owned();
+        let encoded = |all: bool| -> String {
+            let byte = |byte: u8| match byte {
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' | b'~' => {
+                    char::from(byte).to_string()
+                }
+                b'!' | b'\'' | b'(' | b')' | b'*' if !all => char::from(byte).to_string(),
+                _ => format!("%{byte:02x}"),
+            };
+            secret.bytes().map(byte).collect()
+        };
+        let html = |quote: &str, apostrophe: &str| {
+            let text = secret.replace('&', "&amp;").replace('<', "&lt;");
+            let text = text.replace('>', "&gt;").replace('"', quote);
+            text.replace('\'', apostrophe)
+        };
+        let forms = [
+            json.clone(),
+            json.replace('/', "\\/"),
+            secret.escape_debug().to_string(),
+            encoded(true),
+            encoded(false),
+            html("&quot;", "&#39;"),
+            html("&quot;", "&#x27;"),
+            html("\"", "'"),
+            secret.to_owned(),
+        ];
+        for form in forms {
+            text = without(&text, &form);
+        }
+    }
+    text
+}
+
+/// Every occurrence of `form`, in letters of either case, becomes `***`.
+fn without(text: &str, form: &str) -> String {
+    let form = form.to_ascii_lowercase();
+    let lower = text.to_ascii_lowercase();
+    if form.is_empty() || !lower.contains(&form) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = 0;
+    for (start, found) in lower.match_indices(&form) {
+        out.push_str(text.get(rest..start).unwrap_or_default());
+        out.push_str("***");
+        rest = start + found.len();
+    }
+    out.push_str(text.get(rest..).unwrap_or_default());
+    out
 }
