@@ -167,7 +167,7 @@ impl Shared {
     /// What is recorded from now on.
     pub(crate) fn set(&self, config: &Config, enabled: bool) {
         self.capture.store(Arc::new(Capture::new(config, enabled)));
-        tracing::callsite::rebuild_interest_cache();
+        crate::log::rebuild_interest();
     }
 
     pub(crate) fn has_open_spans(&self) -> bool {

@@ -1,5 +1,7 @@
 //! A server that misbehaves as it is told, one act per connection or per request; and what it takes to see the harm.
 
+pub mod tls;
+
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -265,8 +267,8 @@ impl Heard {
         let fmt = tracing_subscriber::fmt::layer()
             .with_writer(move || heard.clone())
             .with_ansi(false);
-        let layers = fmt.and_then(honeyhive.layer());
-        tracing::Dispatch::new(tracing_subscriber::registry().with(layers))
+        let layers = tracing_subscriber::registry().with(fmt);
+        tracing::Dispatch::new(layers.with(honeyhive.layer()))
     }
 
     pub fn text(&self) -> String {

@@ -6,6 +6,7 @@
 //! them, and one update.
 
 mod announce;
+mod excerpt;
 mod flush;
 mod losses;
 mod outcome;
@@ -33,7 +34,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::error::Error;
 use crate::id::SessionId;
-use crate::log::quiet;
+use crate::log::{quiet, rebuild_interest};
 use crate::redact::Redactor;
 use crate::resource;
 use crate::sync::lock;
@@ -47,6 +48,8 @@ pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("honeyhive-export".to_owned())
         .spawn(move || {
+            // The HTTP stack may be used by the program too.
+            rebuild_interest();
             let _quiet = quiet();
             clock::calibrate();
             let ended = catch_unwind(AssertUnwindSafe(|| work(&shared)));

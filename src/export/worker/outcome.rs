@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::excerpt::{describe, excerpt};
 use super::{Letter, Shipment, Worker};
-use crate::config::{ApiKey, Config};
+use crate::config::Config;
 use crate::export::otlp::Batch;
 use crate::export::report::DropReason;
 use crate::export::retry::{self, Outcome, Verdict};
@@ -317,114 +318,4 @@ impl Worker {
             self.shared.log.debug(|| problem.to_owned());
         }
     }
-}
-
-/// What a server answered, for diagnostics.
-fn describe(reply: &Reply, config: &Config) -> String {
-    let moved = match &reply.location {
-        Some(place) => {
-            let place = concealed(place, config);
-            format!(" (a redirect to {place} that is not followed)")
-        }
-        None => String::new(),
-    };
-    let body = excerpt(&reply.body, config);
-    format!("status {}{moved}{body}", reply.status)
-}
-
-/// The start of a reply, for diagnostics: on one line, and without the key, should the server repeat it.
-fn excerpt(body: &[u8], config: &Config) -> String {
-    const READ: usize = 4096;
-    let text = String::from_utf8_lossy(body.get(..READ).unwrap_or(body));
-    let mut text = concealed(&text, config);
-    if body.len() > READ {
-        // A key that was cut off is not found any more, and nothing of it is to be seen.
-        let longest = secrets(config).map(str::len).max().unwrap_or(0);
-        let mut end = text.len().saturating_sub(longest.saturating_mul(6));
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-    }
-    let text: String = text
-        .chars()
-        .take(512)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let text = text.trim();
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!(": {text}")
-    }
-}
-
-/// Headers shorter than this are no secrets.
-const SHORTEST_SECRET: usize = 8;
-
-fn secrets(config: &Config) -> impl Iterator<Item = &str> {
-    let keys = [&config.api_key, &config.ingestion_api_key];
-    let keys = keys.into_iter().flatten().map(ApiKey::expose);
-    let headers = config.headers.iter().map(|(_, value)| value.as_str());
-    keys.chain(headers.filter(|value| value.len() >= SHORTEST_SECRET))
-}
-
-/// A text of the server without what it was told in confidence, plain or as it is written in JSON, in a URL or in HTML.
-fn concealed(text: &str, config: &Config) -> String {
-    let mut text = text.to_owned();
-    if text.is_empty() {
-        return text;
-    }
-    for secret in secrets(config) {
-        let json = serde_json::to_string(secret).unwrap_or_default();
-        let json = json.trim_matches('"').to_owned();
-        let encoded = |all: bool| -> String {
-            let byte = |byte: u8| match byte {
-                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' | b'~' => {
-                    char::from(byte).to_string()
-                }
-                b'!' | b'\'' | b'(' | b')' | b'*' if !all => char::from(byte).to_string(),
-                _ => format!("%{byte:02x}"),
-            };
-            secret.bytes().map(byte).collect()
-        };
-        let html = |quote: &str, apostrophe: &str| {
-            let text = secret.replace('&', "&amp;").replace('<', "&lt;");
-            let text = text.replace('>', "&gt;").replace('"', quote);
-            text.replace('\'', apostrophe)
-        };
-        let forms = [
-            json.clone(),
-            json.replace('/', "\\/"),
-            secret.escape_debug().to_string(),
-            encoded(true),
-            encoded(false),
-            html("&quot;", "&#39;"),
-            html("&quot;", "&#x27;"),
-            html("\"", "'"),
-            secret.to_owned(),
-        ];
-        for form in forms {
-            text = without(&text, &form);
-        }
-    }
-    text
-}
-
-/// Every occurrence of `form`, in letters of either case, becomes `***`.
-fn without(text: &str, form: &str) -> String {
-    let form = form.to_ascii_lowercase();
-    let lower = text.to_ascii_lowercase();
-    if form.is_empty() || !lower.contains(&form) {
-        return text.to_owned();
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut rest = 0;
-    for (start, found) in lower.match_indices(&form) {
-        out.push_str(text.get(rest..start).unwrap_or_default());
-        out.push_str("***");
-        rest = start + found.len();
-    }
-    out.push_str(text.get(rest..).unwrap_or_default());
-    out
 }
