@@ -270,20 +270,6 @@ fn attempts_at_a_dead_endpoint_grow_rare() {
 }
 
 #[test]
-fn hidden_connections_are_counted_once() {
-    // A connection that the peer closes after its answer is not used again, and costs no attempt.
-    let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-    let server = Fault::start([], Act::Raw(ok));
-    let honeyhive = settings(&server.url).build().unwrap();
-    for _ in 0..5 {
-        emit(&honeyhive, 1);
-        honeyhive.flush_blocking(LONG).unwrap();
-    }
-    assert_all_exported(&honeyhive.stats(), 5);
-    assert!(server.port > 0);
-}
-
-#[test]
 fn a_name_that_does_not_resolve_holds_nobody_up() {
     let honeyhive = settings("http://honeyhive.invalid")
         .allow_insecure(true)
@@ -303,4 +289,19 @@ fn a_name_that_does_not_resolve_holds_nobody_up() {
     let stats = honeyhive.stats();
     assert_balanced(&stats);
     assert_eq!((stats.in_flight, stats.dropped.total()), (0, 5));
+}
+
+#[test]
+fn an_address_of_ipv6_is_reached() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        // A machine without IPv6.
+        return;
+    };
+    let server = Recorder::start_on(listener);
+    assert!(server.url.starts_with("http://[::1]:"), "{}", server.url);
+    let honeyhive = settings(&format!("{}//", server.url)).build().unwrap();
+    emit(&honeyhive, 2);
+    honeyhive.flush_blocking(LONG).unwrap();
+    assert_eq!(server.requests_to(TRACES).len(), 1);
+    assert_all_exported(&honeyhive.stats(), 2);
 }

@@ -292,6 +292,12 @@ fn unanswered_announcements_hold_back_one_batch_at_most() {
         assert!(*wait < SLACK, "{waits:?}");
     }
     assert_all_exported(&honeyhive.stats(), sessions);
+    // An update waits for them no longer either.
+    honeyhive.own_session().enrich(|s| s.metadata("k", 1));
+    let started = Instant::now();
+    honeyhive.flush_blocking(LONG).unwrap();
+    assert!(started.elapsed() < SLACK, "{:?}", started.elapsed());
+    assert_eq!(honeyhive.stats().updates_sent, 1);
     // Announcements are under way, but nobody waits for them.
     let started = Instant::now();
     honeyhive.shutdown_blocking(LONG).unwrap();
@@ -426,13 +432,16 @@ fn a_broken_connection_is_repeated_at_once() {
         let ok = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         let server = Fault::start([Act::Raw(ok), act], Act::Keep(OK));
         let honeyhive = settings(&server.url).build().unwrap();
-        emit(&honeyhive, 100);
+        let heard = Heard::default();
+        let subscriber = heard.dispatch(&honeyhive);
+        tracing::dispatcher::with_default(&subscriber, || {
+            (0..100).for_each(|n| drop(tracing::info_span!("work", n)));
+        });
         let started = Instant::now();
         honeyhive.flush_blocking(LONG).unwrap();
-        let took = started.elapsed();
-        println!("{name}: delivered after {took:?}");
-        // The backoff begins with half a second.
-        assert!(took < Duration::from_millis(450), "{name}: {took:?}");
+        println!("{name}: delivered after {:?}", started.elapsed());
+        // There was no waiting, or it would have been said.
+        assert_eq!(heard.text(), "", "{name}");
         assert_eq!(server.connections(), 3, "{name}");
         let stats = honeyhive.stats();
         assert_eq!(stats.retried, 1, "{name}");
@@ -466,21 +475,73 @@ fn an_endpoint_that_breaks_every_connection_is_left_alone() {
     assert_balanced(&honeyhive.stats());
 }
 
-/// Connections that the peer closes while nobody uses them: each is replaced, and no batch is tried twice.
+/// Connections that the peer closes without a word after each answer: each is replaced, and nothing waits for it.
 #[test]
-fn idle_connections_that_were_closed_are_not_used() {
+fn connections_that_the_peer_closed_cost_no_wait() {
     let server = Fault::start([], Act::Raw(OK));
     let honeyhive = settings(&server.url).build().unwrap();
+    let heard = Heard::default();
+    let subscriber = heard.dispatch(&honeyhive);
     for _ in 0..5 {
-        emit(&honeyhive, 1);
+        tracing::dispatcher::with_default(&subscriber, || drop(tracing::info_span!("work")));
         honeyhive.flush_blocking(LONG).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(server.requests_to(TRACES).len(), 5);
     assert_eq!(server.connections(), 6);
-    let stats = honeyhive.stats();
-    assert_eq!(stats.retried, 0);
-    assert_all_exported(&stats, 5);
+    // Where the end of a connection was not seen in time, the request was repeated at once.
+    assert_eq!(heard.text(), "");
+    assert_all_exported(&honeyhive.stats(), 5);
+}
+
+/// The server says when it wants to be asked again, or nothing of use; measured where it is asked.
+#[test]
+fn a_server_that_asks_for_patience_gets_it() {
+    let second = Duration::from_secs(1);
+    let date = |ahead: u64| {
+        httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(ahead))
+    };
+    // A date has whole seconds.
+    let cases = [
+        (Some("2".to_owned()), 2 * second),
+        (Some(date(3)), 2 * second),
+        (Some(date(0)), Duration::ZERO),
+        (
+            Some("Sun, 06 Nov 1994 08:49:37 GMT".to_owned()),
+            Duration::ZERO,
+        ),
+        (Some("abc".to_owned()), Duration::ZERO),
+        (Some("-5".to_owned()), Duration::ZERO),
+        (None, Duration::ZERO),
+    ];
+    std::thread::scope(|scope| {
+        for (value, hint) in cases {
+            scope.spawn(move || {
+                let server = Recorder::start();
+                let times = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+                let (told, noted) = (value.clone(), std::sync::Arc::clone(&times));
+                server.answer_by(move |request| {
+                    let mut times = noted.lock().unwrap();
+                    times.extend((request.path == TRACES).then(Instant::now));
+                    (request.path == TRACES && times.len() == 1).then(|| match &told {
+                        Some(value) => Reply::status(429).header("retry-after", value),
+                        None => Reply::status(429),
+                    })
+                });
+                let honeyhive = settings(&server.url).build().unwrap();
+                emit(&honeyhive, 3);
+                honeyhive.flush_blocking(LONG).unwrap();
+                let times = times.lock().unwrap();
+                let waited = times[1] - times[0];
+                println!("retry-after {value:?}: asked again after {waited:?}");
+                // Our own patience is half a second at least.
+                let least = hint.max(Duration::from_millis(500)) - Duration::from_millis(20);
+                assert!(waited >= least, "{value:?}: {waited:?}");
+                assert!(waited < Duration::from_secs(10), "{value:?}: {waited:?}");
+                assert_eq!(times.len(), 2);
+                assert_all_exported(&honeyhive.stats(), 3);
+            });
+        }
+    });
 }
 
 /// However long the server asks to be left alone, it is asked again after half a minute.

@@ -46,6 +46,7 @@ fn forms(secret: &str) -> Vec<String> {
     vec![
         secret.to_owned(),
         secret.to_ascii_uppercase(),
+        secret.to_ascii_lowercase(),
         json[1..json.len() - 1].to_owned(),
         debug[1..debug.len() - 1].to_owned(),
         url.to_ascii_lowercase(),
@@ -68,11 +69,7 @@ fn check(
     let repeated = echo.join(" | ");
     // The last occurrence is cut off wherever a reader may stop.
     let long = format!("{}{repeated}", "y".repeat(4096 - 3 - key.len() / 2)) + &repeated.repeat(20);
-    let place = format!(
-        "http://{}.example/{}",
-        header.replace(['"', '\\'], ""),
-        forms(key)[4]
-    );
+    let place = format!("http://{ingestion}.example/{}", forms(key)[5]);
     server.answer_by(move |request| {
         let reply = match (request.path.as_str(), request.header("x-source")) {
             (TRACES, Some("long")) => Reply::status(400).body(long.clone()),
