@@ -128,6 +128,8 @@ pub mod docs {
     pub mod redaction {}
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+    #[doc = include_str!("docs/reliability.md")]
+    pub mod reliability {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

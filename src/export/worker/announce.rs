@@ -249,6 +249,12 @@ impl Worker {
             self.tasks.spawn(rest.beside());
         }
         let mut unreachable = None;
+        // Without a connection to the same server the parcel stays too.
+        let stays = match &self.staged {
+            Some(Parcel::Shipment(_)) => self.shared.config.load().otlp_endpoint.is_none(),
+            Some(Parcel::Letter(_)) => true,
+            None => false,
+        };
         for (session, result) in results {
             if transport::is_repeated(&result) {
                 self.count_retry();
@@ -271,8 +277,17 @@ impl Worker {
                     format!("status {}", reply.status)
                 }
                 Err(failure) => {
+                    let comes_again = if ahead {
+                        stays
+                    } else {
+                        !self.announced.contains(&session)
+                    };
                     if failure.connect {
                         unreachable = Some(failure.reason.clone());
+                        // Announced again with what mentions it.
+                        if comes_again {
+                            continue;
+                        }
                     }
                     failure.reason
                 }
@@ -285,7 +300,7 @@ impl Worker {
         let config = self.shared.config.load_full();
         match (parcel, unreachable) {
             // The events would fare no better on the same server.
-            (Parcel::Shipment(shipment), Some(reason)) if config.otlp_endpoint.is_none() => {
+            (Parcel::Shipment(shipment), Some(reason)) if stays => {
                 self.put_back(shipment, None, &reason);
             }
             (Parcel::Letter(letter), Some(reason)) => self.put_back_letter(letter, None, &reason),
