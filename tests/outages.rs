@@ -263,8 +263,8 @@ fn a_resolver_that_hangs_holds_nobody_up() {
 #[test]
 fn unanswered_announcements_hold_back_one_batch_at_most() {
     let server = Fault::script(|request| match request.path.as_str() {
-        TRACES => Act::Keep(OK),
-        _ => Act::Silence,
+        SESSIONS => Act::Silence,
+        _ => Act::Keep(OK),
     });
     let honeyhive = settings(&server.url)
         .max_export_batch_size(10)

@@ -107,21 +107,36 @@ fn nothing_of_the_http_stack_comes_back() {
     honeyhive.flush_blocking(PATIENCE).unwrap();
     honeyhive.shutdown_blocking(PATIENCE).unwrap();
     assert_eq!(counting.foreign(), BTreeMap::new());
-    #[cfg(feature = "rustls")]
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    // What the program itself does with the same stack is still heard.
-    let answer = reqwest::blocking::get(&server.url).unwrap();
-    assert_eq!(answer.status(), 200);
-    let foreign = counting.foreign();
-    assert!(
-        foreign.keys().any(|target| target.starts_with("hyper")),
-        "{foreign:?}"
-    );
     // Nor into our own layer: as many as were made, and not one more.
     assert_all_exported(&honeyhive.stats(), 330);
 }
 
-/// Likewise with TLS, its handshakes, good and failed, and certificates that have to be found.
+/// What the program does with the same stack is heard, although ours was the first to use it.
+#[cfg(feature = "rustls")]
+#[test]
+fn the_programs_own_requests_are_heard() {
+    if in_process_of_its_own("the_programs_own_requests_are_heard", &[]).is_some() {
+        return;
+    }
+    let server = Recorder::start();
+    let honeyhive = settings(&server.url).build().unwrap();
+    let counting = Counting::default();
+    tracing_subscriber::registry()
+        .with(counting.clone())
+        .with(honeyhive.layer())
+        .init();
+    drop(tracing::info_span!("work"));
+    honeyhive.flush_blocking(PATIENCE).unwrap();
+    assert_eq!(counting.foreign(), BTreeMap::new());
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let answer = reqwest::blocking::get(&server.url).unwrap();
+    assert_eq!(answer.status(), 200);
+    let foreign = counting.foreign();
+    let heard = |target: &String| target.starts_with("hyper_util::client");
+    assert!(foreign.keys().any(heard), "{foreign:?}");
+}
+
+/// Nothing of TLS comes back either: of handshakes, good and failed, and of certificates that have to be found.
 #[cfg(all(feature = "rustls", target_os = "linux"))]
 #[test]
 fn nothing_of_tls_comes_back() {

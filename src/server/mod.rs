@@ -195,6 +195,7 @@ impl Builder {
         let thread = std::thread::Builder::new()
             .name("honeyhive-server".to_owned())
             .spawn(move || {
+                crate::log::rebuild_interest();
                 quietly();
                 let outcome = serve(listener, app, stopping, &ready);
                 if let Err(error) = outcome {
