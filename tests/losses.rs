@@ -33,6 +33,12 @@ fn counts(request: &Request) -> Vec<(String, i64)> {
     )
 }
 
+fn spans(request: &Request) -> usize {
+    request.traces().resource_spans[0].scope_spans[0]
+        .spans
+        .len()
+}
+
 fn read(scope: &InstrumentationScope) -> Vec<(String, i64)> {
     let mut found: Vec<(String, i64)> = scope
         .attributes
@@ -126,24 +132,30 @@ fn what_found_no_room_is_told_and_repeated_byte_for_byte() {
         (stats.exported, stats.dropped.of(DropReason::QueueFull)),
         (100, 250)
     );
-    server.answer_traces([Reply::status(503), Reply::status(502)]);
+    // The batch of ten is taken at the third attempt.
+    let left = std::sync::Mutex::new(vec![502, 503]);
+    server.answer_by(move |request| {
+        let ten = request.path == TRACES && spans(request) == 10;
+        let status = ten.then(|| left.lock().unwrap().pop()).flatten();
+        status.map(Reply::status)
+    });
     emit(&honeyhive, 10);
-    // More is lost while it is tried again; what was said stays as it was.
-    honeyhive
-        .flush_blocking(Duration::from_millis(100))
-        .unwrap_err();
-    emit(&honeyhive, 200);
+    std::thread::scope(|scope| {
+        scope.spawn(|| honeyhive.flush_blocking(LONG));
+        server.wait("the first attempt", |requests| {
+            requests
+                .iter()
+                .any(|request| request.path == TRACES && spans(request) == 10)
+        });
+        // More is lost while it is tried again; what was said stays as it was.
+        emit(&honeyhive, 200);
+    });
     let _ = honeyhive.flush_blocking(LONG);
     let requests = server.requests_to(TRACES);
     let tries: Vec<&Request> = requests
         .iter()
         .filter(|request| counts(request) == named(&[("dropped.queue_full", 250)]))
-        .filter(|request| {
-            request.traces().resource_spans[0].scope_spans[0]
-                .spans
-                .len()
-                == 10
-        })
+        .filter(|request| spans(request) == 10)
         .collect();
     assert_eq!(tries.len(), 3);
     assert!(tries.iter().all(|request| request.body == tries[0].body));

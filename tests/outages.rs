@@ -305,6 +305,32 @@ fn unanswered_announcements_hold_back_one_batch_at_most() {
     assert_all_exported(&honeyhive.stats(), sessions);
 }
 
+/// A server that takes its time answers many announcements, one after the other, before their batch.
+#[test]
+fn a_slow_server_hears_of_every_session_first() {
+    let server = Recorder::start();
+    // 32 at once, so five rounds: two seconds and a half.
+    server.answer_by(|request| {
+        if request.path == SESSIONS {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        None
+    });
+    let honeyhive = settings(&server.url).build().unwrap();
+    let subscriber = Heard::default().dispatch(&honeyhive);
+    tracing::dispatcher::with_default(&subscriber, || {
+        for _ in 0..150 {
+            Session::start("slow").in_scope(|| drop(tracing::info_span!("work")));
+        }
+    });
+    honeyhive.flush_blocking(LONG).unwrap();
+    let requests = server.requests();
+    assert_eq!(requests.len(), 151);
+    assert_eq!(requests[150].path, TRACES);
+    assert_eq!(honeyhive.stats().sessions_started, 150);
+    assert_all_exported(&honeyhive.stats(), 150);
+}
+
 /// A server that finds its voice again is waited for again.
 #[test]
 fn announcements_come_first_again_once_they_are_answered() {
@@ -455,6 +481,35 @@ fn a_broken_connection_is_repeated_at_once() {
             honeyhive.status()
         );
     }
+}
+
+/// The second attempt has what the first one left of the time.
+#[test]
+fn a_repeated_request_takes_no_longer_than_one() {
+    let begun = std::sync::atomic::AtomicBool::new(false);
+    let server = Fault::script(move |request| {
+        if request.path != TRACES {
+            return Act::Keep(OK);
+        }
+        if begun.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            return Act::Silence;
+        }
+        std::thread::sleep(Duration::from_millis(1_500));
+        Act::Raw(b"")
+    });
+    let limit = Duration::from_secs(2);
+    let honeyhive = settings(&server.url).export_timeout(limit).build().unwrap();
+    emit(&honeyhive, 5);
+    let started = Instant::now();
+    honeyhive
+        .flush_blocking(Duration::from_millis(100))
+        .unwrap_err();
+    until("the request to be given up", || is_unreachable(&honeyhive));
+    let took = started.elapsed();
+    assert!(took >= limit - Duration::from_millis(50), "{took:?}");
+    assert!(took < limit + 2 * SLACK, "{took:?}");
+    assert_eq!(server.requests_to(TRACES).len(), 2);
+    assert_balanced(&honeyhive.stats());
 }
 
 #[test]

@@ -118,14 +118,14 @@ impl fmt::Display for Tally {
 }
 
 impl Shared {
-    /// Events lost so far, by reason.
-    pub(super) fn dropped(&self) -> Dropped {
+    /// Events lost so far, by reason; the queue refused so many of them.
+    pub(super) fn dropped(&self, refused: u64) -> Dropped {
         let mut counts = [0; DropReason::ALL.len()];
         for (count, counter) in counts.iter_mut().zip(&self.counters.dropped) {
             *count = counter.load(Ordering::Relaxed);
         }
         if let Some(full) = counts.get_mut(DropReason::QueueFull.index()) {
-            *full += self.queue.counts().refused;
+            *full += refused;
         }
         Dropped::from_counts(counts)
     }
@@ -134,7 +134,7 @@ impl Shared {
     pub(super) fn tally(&self) -> Tally {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Tally {
-            dropped: self.dropped(),
+            dropped: self.dropped(self.queue.counts().refused),
             rejected: read(&self.counters.rejected),
             not_recorded: read(&self.counters.not_recorded),
             updates: read(&self.counters.updates_lost),

@@ -600,7 +600,7 @@ impl Exporter {
             sampled_out: counts.sampled_out,
             exported: read(&counters.exported),
             rejected: read(&counters.rejected),
-            dropped: self.shared.dropped(),
+            dropped: self.shared.dropped(counts.refused),
             in_flight: records as u64,
             not_recorded: read(&counters.not_recorded),
             cut: read(&counters.cut),

@@ -20,8 +20,10 @@ use crate::sync::lock;
 const ANNOUNCEMENTS: usize = 32;
 /// Announced sessions that are remembered; announcing one again does no harm.
 const REMEMBERED: usize = 16_384;
-/// A batch is held back for its announcements this long at most, and for half of what a flush may take.
+/// A batch is held back for its announcements while one is answered within this, or half of what a flush may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// And for no longer than this, however many there are.
+const LONGEST: Duration = Duration::from_secs(10);
 
 type Running = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
 
@@ -49,16 +51,20 @@ impl Announcing {
         }
     }
 
-    /// Announces while a parcel waits for it: until the instant at the latest, and no longer than until one call is
-    /// given up without an answer. What is not answered by then goes on beside.
-    pub(super) async fn ahead(mut self, until: Instant) -> Done {
-        let mut sleep = pin!(tokio::time::sleep_until(until.into()));
+    /// Announces while a parcel waits for it: as long as answers come, each within the time given, and all of them within
+    /// [`LONGEST`]. What is not answered by then goes on beside.
+    pub(super) async fn ahead(mut self, patience: Duration) -> Done {
+        let begun = Instant::now();
+        let mut sleep = pin!(tokio::time::sleep(patience));
         let done = poll_fn(|cx| {
             while let Poll::Ready(next) = self.poll_next(cx) {
                 match next {
                     None => return Poll::Ready(true),
-                    Some(answered) if !answered => return Poll::Ready(self.is_empty()),
-                    Some(_) => {}
+                    Some(false) => return Poll::Ready(self.is_empty()),
+                    Some(true) => {
+                        let until = (Instant::now() + patience).min(begun + LONGEST);
+                        sleep.as_mut().reset(until.into());
+                    }
                 }
             }
             sleep.as_mut().poll(cx).map(|()| false)
@@ -187,7 +193,7 @@ impl Worker {
         requests::session_start(config, session, &start, &self.default_name)
     }
 
-    /// How long a parcel waits for its sessions to be announced.
+    /// How long a parcel waits for the next of its sessions to be announced.
     pub(super) fn patience(&self) -> Duration {
         PATIENCE.min(self.shared.strategy.flush_timeout / 2)
     }

@@ -11,8 +11,11 @@ const SHORTEST: usize = 8;
 /// The longest spelling of one byte of a secret, in bytes.
 const SPELLING: usize = 8;
 
-/// What a server answered.
+/// What a server answered; of a success the body is another matter.
 pub(super) fn describe(reply: &Reply, config: &Config) -> String {
+    if (200..300).contains(&reply.status) {
+        return format!("status {}", reply.status);
+    }
     let moved = match &reply.location {
         Some(place) => {
             let place = concealed(place, &secrets(config));

@@ -211,8 +211,7 @@ impl Worker {
             .collect();
         self.staged = Some(parcel);
         let announcing = Announcing::new(transport, Arc::clone(config), calls);
-        let until = Instant::now() + self.patience();
-        self.tasks.spawn(announcing.ahead(until));
+        self.tasks.spawn(announcing.ahead(self.patience()));
     }
 
     /// Whether nothing is known to be sent of a session, since its id is sampled out.
