@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use crate::error::Error;
+use crate::fork;
 
 /// The identifier of a session: a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,8 +104,8 @@ impl std::str::FromStr for EventId {
     }
 }
 
-/// Trace and span ids for new spans. `tick` is the start of the span: a forked child, which inherits the state of the
-/// generator, goes its own way from its first span on.
+/// Trace and span ids for new spans. `tick` is the start of the span: it tells when to look for a fork, and makes a forked
+/// child, which inherits the state of the generator, go its own way from its first span on.
 pub(crate) fn next_span_id(tick: u64) -> u64 {
     loop {
         let id = next(tick);
@@ -131,21 +132,52 @@ pub(crate) fn random() -> u64 {
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// The generator of a thread.
+#[derive(Clone, Copy)]
+struct Generator {
+    state: u64,
+    /// The tick after which to look whether the process is a copy.
+    look_after: u64,
+    generation: u32,
+}
+
 fn next(tick: u64) -> u64 {
     thread_local! {
-        static STATE: Cell<u64> = const { Cell::new(0) };
+        static GENERATOR: Cell<Generator> = const {
+            Cell::new(Generator {
+                state: 0,
+                look_after: 0,
+                generation: 0,
+            })
+        };
     }
-    STATE
-        .try_with(|state| {
-            let mut value = state.get();
-            if value == 0 {
-                value = seed();
+    GENERATOR
+        .try_with(|cell| {
+            let mut generator = cell.get();
+            if tick > generator.look_after {
+                generator.look(tick);
             }
-            let value = (value ^ tick.rotate_left(17)).wrapping_add(GOLDEN);
-            state.set(value);
+            if generator.state == 0 {
+                generator.state = seed();
+            }
+            let value = (generator.state ^ tick.rotate_left(17)).wrapping_add(GOLDEN);
+            generator.state = value;
+            cell.set(generator);
             mix(value)
         })
         .unwrap_or_else(|_| seed())
+}
+
+impl Generator {
+    /// A copy of a process does not go on with the numbers of the original.
+    #[cold]
+    fn look(&mut self, tick: u64) {
+        self.look_after = fork::look_at_span(tick);
+        if self.generation != fork::generation() {
+            self.generation = fork::generation();
+            self.state = 0;
+        }
+    }
 }
 
 /// The finaliser of splitmix64.

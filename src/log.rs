@@ -28,6 +28,22 @@ impl Log {
         }
     }
 
+    /// One that speaks where this one does, for a copy of the process: a lock that another thread held stays as it is.
+    pub(crate) fn copied(&self) -> Self {
+        let dispatch = self
+            .dispatch
+            .try_lock()
+            .ok()
+            .and_then(|found| found.clone());
+        Self {
+            dispatch: Mutex::new(dispatch),
+            verbose: self
+                .verbose
+                .load(std::sync::atomic::Ordering::Relaxed)
+                .into(),
+        }
+    }
+
     pub(crate) fn set_verbose(&self, verbose: bool) {
         self.verbose
             .store(verbose, std::sync::atomic::Ordering::Relaxed);

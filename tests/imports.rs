@@ -9,6 +9,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("sync", &[]),
     ("id", &[]),
+    ("fork", &[]),
     ("clock", &[]),
     ("log", &[]),
     ("event", &[]),
@@ -93,7 +94,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Whatever may be imported by all.
-const GROUND: &[&str] = &["error", "sync", "id", "clock", "log"];
+const GROUND: &[&str] = &["error", "sync", "id", "clock", "fork", "log"];
 
 #[test]
 fn imports_go_one_way() {

@@ -13,7 +13,7 @@ mod worker;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -26,6 +26,7 @@ use crate::config::live::Live;
 use crate::environment::Strategy;
 use crate::error::{Error, Kind, Left};
 use crate::event::{SpanRecord, directory};
+use crate::fork;
 use crate::id::{EventId, SessionId};
 use crate::log::Log;
 use crate::sync::{Gate, lock};
@@ -40,6 +41,8 @@ pub(crate) use transport::Tape;
 #[derive(Debug)]
 pub(crate) struct Exporter {
     shared: Arc<Shared>,
+    /// Takes the place of this one in a process that was forked from the one it was made in.
+    copy: OnceLock<Arc<Exporter>>,
 }
 
 /// What handle and worker have in common.
@@ -64,6 +67,10 @@ struct Shared {
     orphaned: AtomicBool,
     health: Mutex<Health>,
     losses: Gate,
+    /// The process it belongs to; see [`fork`].
+    generation: u32,
+    /// Spans that began before this tick belong to the process that forked.
+    since: u64,
     #[cfg(feature = "testing")]
     tape: std::sync::OnceLock<Tape>,
 }
@@ -209,11 +216,14 @@ impl Exporter {
         strategy: Strategy,
         session: SessionId,
     ) -> Self {
+        // So that a copy of the process is seen to be one.
+        fork::look(clock::ticks());
         let settings = config.load();
         let bounds = bounds(&settings);
         let log = Log::new(settings.verbose);
         drop(settings);
         Self {
+            copy: OnceLock::new(),
             shared: Arc::new(Shared {
                 instance,
                 queue: Queue::new(instance, bounds),
@@ -231,15 +241,82 @@ impl Exporter {
                 orphaned: AtomicBool::new(false),
                 health: Mutex::new(Health::default()),
                 losses: Gate::new(Duration::from_secs(60)),
+                generation: fork::generation(),
+                since: 0,
                 #[cfg(feature = "testing")]
                 tape: std::sync::OnceLock::new(),
             }),
         }
     }
 
+    /// What takes its place if this process is a copy of the one it was made in. Asks for the process id.
+    fn here(&self) -> Option<&Arc<Self>> {
+        fork::look(clock::ticks());
+        self.moved()
+    }
+
+    /// As [`here`](Self::here), if it has been asked since the fork: the first span of a copy asks.
+    fn moved(&self) -> Option<&Arc<Self>> {
+        if fork::generation() == self.shared.generation {
+            return None;
+        }
+        Some(self.follow())
+    }
+
+    #[cold]
+    fn follow(&self) -> &Arc<Self> {
+        let copy = self.copy.get_or_init(|| Arc::new(self.copied()));
+        copy.moved().unwrap_or(copy)
+    }
+
+    /// One that has the same settings and nothing to send: neither the threads of the process that forked are here, nor
+    /// the state of what they were doing.
+    fn copied(&self) -> Self {
+        let old = &self.shared;
+        let generation = fork::generation();
+        let worker = match old.worker.load(Ordering::Acquire) {
+            ENDED => ENDED,
+            _ => ASLEEP,
+        };
+        Self {
+            copy: OnceLock::new(),
+            shared: Arc::new(Shared {
+                instance: old.instance,
+                queue: Queue::new(
+                    old.instance | u64::from(generation) << 32,
+                    bounds(&old.config.load()),
+                ),
+                config: Arc::clone(&old.config),
+                strategy: old.strategy,
+                scope: old.scope.clone(),
+                session: old.session,
+                started: old.started,
+                inbox: Mutex::new(VecDeque::new()),
+                updates: Waiting::default(),
+                notify: Notify::new(),
+                counters: Counters::default(),
+                log: old.log.copied(),
+                worker: AtomicU8::new(worker),
+                orphaned: AtomicBool::new(old.orphaned.load(Ordering::Relaxed)),
+                health: Mutex::new(Health::default()),
+                losses: Gate::new(Duration::from_secs(60)),
+                generation,
+                since: fork::since(),
+                #[cfg(feature = "testing")]
+                tape: old.tape.clone(),
+            }),
+        }
+    }
+
     /// Hands over a closed span. Never blocks; what finds no room is counted.
     pub(crate) fn submit(&self, record: &SpanRecord) {
+        if let Some(copy) = self.moved() {
+            return copy.submit(record);
+        }
         let shared = &self.shared;
+        if record.head.start < shared.since {
+            return;
+        }
         match shared.worker.load(Ordering::Acquire) {
             ASLEEP => self.start(),
             ENDED => return,
@@ -292,6 +369,9 @@ impl Exporter {
 
     /// The configuration has changed.
     pub(crate) fn configured(&self) {
+        if let Some(copy) = self.here() {
+            return copy.configured();
+        }
         let config = self.shared.config.load();
         self.shared.queue.set_bounds(bounds(&config));
         self.shared.log.set_verbose(config.verbose);
@@ -402,6 +482,9 @@ impl Exporter {
     }
 
     fn send_update(&self, update: Update) {
+        if let Some(copy) = self.here() {
+            return copy.send_update(update);
+        }
         if self.shared.worker.load(Ordering::Acquire) >= ENDED || !self.command_update(update) {
             self.shared
                 .counters
@@ -449,6 +532,9 @@ impl Exporter {
 
     /// Asks for a flush; the answer is what to wait for.
     pub(crate) fn begin_flush(self: &Arc<Self>, timeout: Duration) -> Flushing {
+        if let Some(copy) = self.here() {
+            return copy.begin_flush(timeout);
+        }
         let before = self.shared.counters.progress();
         let started = Instant::now();
         Flushing {
@@ -473,23 +559,47 @@ impl Exporter {
                 .map(|report| FlushReport { elapsed, ..report })
                 .map_err(|error| error.after(elapsed));
         }
-        let now = self.shared.counters.progress();
+        Err(self.out_of_time("flush", started, timeout, before))
+    }
+
+    /// (accepted, failed) so far.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let here = self.here().map_or(self, |copy| copy);
+        here.shared.counters.progress()
+    }
+
+    /// What somebody is told who has waited in vain; `before` is how far things were when the waiting began.
+    pub(crate) fn out_of_time(
+        &self,
+        what: &str,
+        started: Instant,
+        timeout: Duration,
+        before: (u64, u64),
+    ) -> Error {
+        let here = self.here().map_or(self, |copy| copy);
+        let now = here.shared.counters.progress();
         let left = Left {
             sent: now.0.saturating_sub(before.0),
             failed: now.1.saturating_sub(before.1),
-            left: self.shared.queue.usage().0 as u64,
-            elapsed,
+            left: here.shared.queue.usage().0 as u64,
+            elapsed: started.elapsed(),
         };
-        let cause = lock(&self.shared.health).unreachable.clone();
+        let cause = lock(&here.shared.health).unreachable.clone();
         let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
-        Err(Error::new(
+        Error::new(
             Kind::Timeout,
             format!(
-                "flush did not finish within {timeout:?}: {} events sent, {} lost, {} still waiting{cause}",
+                "{what} did not finish within {timeout:?}: {} events sent, {} lost, {} still waiting{cause}",
                 left.sent, left.failed, left.left
             ),
         )
-        .with_report(left))
+        .with_report(left)
+    }
+
+    /// How long dropping or ending the instance waits for what is queued.
+    pub(crate) fn flush_timeout(&self) -> Duration {
+        let configured = self.shared.config.load().flush_timeout;
+        configured.unwrap_or(self.strategy().flush_timeout)
     }
 
     /// Stops the worker for good, delivering what can be delivered in time.
@@ -509,6 +619,9 @@ impl Exporter {
     }
 
     pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
+        if let Some(copy) = self.here() {
+            return copy.shutdown_blocking(timeout);
+        }
         let started = Instant::now();
         let before = self.shared.counters.progress();
         let Some(pending) = self.request_stop(deadline(started, timeout)) else {
@@ -516,7 +629,16 @@ impl Exporter {
         };
         // The worker settles at the deadline; a little more, so that its report is heard.
         let result = pending.wait(deadline(started, timeout) + GRACE);
-        self.flushed(result, started, timeout, before)
+        match result {
+            Some(_) => self.flushed(result, started, timeout, before),
+            None => Err(self.out_of_time("shutdown", started, timeout, before)),
+        }
+    }
+
+    /// Whether an end would find nothing to do: no span has closed and nothing was asked for.
+    pub(crate) fn is_idle(&self) -> bool {
+        let here = self.here().map_or(self, |copy| copy);
+        here.shared.worker.load(Ordering::Acquire) != RUNNING
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -525,6 +647,9 @@ impl Exporter {
 
     /// Whether a flush would find nothing to do, or nobody to give it to.
     pub(crate) fn flush_is_futile(&self) -> bool {
+        if let Some(copy) = self.here() {
+            return copy.flush_is_futile();
+        }
         let health = lock(&self.shared.health);
         if health.unreachable.is_some() || health.key_rejected.is_some() {
             return true;
@@ -535,6 +660,9 @@ impl Exporter {
 
     /// What a flush would leave behind, and why it is not tried.
     pub(crate) fn why_futile(&self) -> Option<String> {
+        if let Some(copy) = self.here() {
+            return copy.why_futile();
+        }
         let left = self.shared.queue.usage().0;
         let health = lock(&self.shared.health);
         let why = match (&health.unreachable, health.key_rejected) {
@@ -547,18 +675,22 @@ impl Exporter {
 
     /// The owner is gone: the next record is worth a warning.
     pub(crate) fn orphan(&self) {
-        self.shared.orphaned.store(true, Ordering::Relaxed);
+        let here = self.here().map_or(self, |copy| copy);
+        here.shared.orphaned.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn attach(&self, dispatch: &Dispatch) {
-        self.shared.log.attach(dispatch);
+        self.log().attach(dispatch);
     }
 
     pub(crate) fn log(&self) -> &Log {
-        &self.shared.log
+        &self.moved().map_or(self, |copy| copy).shared.log
     }
 
     pub(crate) fn count_not_recorded(&self) {
+        if let Some(copy) = self.moved() {
+            return copy.count_not_recorded();
+        }
         self.shared
             .counters
             .not_recorded
@@ -572,10 +704,16 @@ impl Exporter {
 
     /// A closed span is kept back by sampling.
     pub(crate) fn count_sampled_out(&self) {
+        if let Some(copy) = self.moved() {
+            return copy.count_sampled_out();
+        }
         self.shared.queue.count_sampled_out();
     }
 
     pub(crate) fn count_cut(&self, count: u64) {
+        if let Some(copy) = self.moved() {
+            return copy.count_cut(count);
+        }
         self.shared.counters.cut.fetch_add(count, Ordering::Relaxed);
     }
 
@@ -584,6 +722,9 @@ impl Exporter {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        if let Some(copy) = self.here() {
+            return copy.stats();
+        }
         let counters = &self.shared.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = self.shared.queue.counts();
@@ -618,6 +759,9 @@ impl Exporter {
     }
 
     pub(crate) fn degradations(&self) -> Vec<Degradation> {
+        if let Some(copy) = self.here() {
+            return copy.degradations();
+        }
         let health = lock(&self.shared.health);
         let mut found = Vec::new();
         found.extend(health.refused.map(|status| Degradation::Refused { status }));
@@ -644,10 +788,9 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        if self.is_running() {
-            let configured = self.shared.config.load().flush_timeout;
-            let timeout = configured.unwrap_or(self.shared.strategy.flush_timeout);
-            let deadline = deadline(Instant::now(), timeout);
+        // In a copy of its process nobody would hear it.
+        if self.here().is_none() && self.is_running() {
+            let deadline = deadline(Instant::now(), self.flush_timeout());
             self.command(Command::Stop(deadline, None));
         }
     }

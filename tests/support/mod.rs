@@ -73,15 +73,7 @@ pub fn in_process_of_its_own(
     test: &str,
     variables: &[(&str, &str)],
 ) -> Option<std::process::Output> {
-    if std::env::var_os("TEST_IN_ITS_OWN_PROCESS").is_some() {
-        return None;
-    }
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
-    command
-        .env("TEST_IN_ITS_OWN_PROCESS", "1")
-        .envs(variables.iter().copied());
-    let output = command.output().unwrap();
+    let output = process_of_its_own(test, variables)?.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
         output.status.success(),
@@ -90,6 +82,20 @@ pub fn in_process_of_its_own(
         text(&output.stderr)
     );
     Some(output)
+}
+
+/// A test of this file once more, to be run alone in a process with these variables, which may end as it likes. `None`:
+/// this is that process.
+pub fn process_of_its_own(test: &str, variables: &[(&str, &str)]) -> Option<std::process::Command> {
+    if std::env::var_os("TEST_IN_ITS_OWN_PROCESS").is_some() {
+        return None;
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    command
+        .env("TEST_IN_ITS_OWN_PROCESS", "1")
+        .envs(variables.iter().copied());
+    Some(command)
 }
 
 /// Waits until something is so.

@@ -28,7 +28,7 @@ use super::queue::Chunk;
 use super::report::{DropReason, FlushReport};
 use super::transport::{Failure, Reply, Transport};
 use super::{Command, ENDED, FAILED, Shared, Update, requests};
-use crate::clock;
+use crate::clock::{self, Timeline};
 use crate::config::Config;
 use crate::error::Error;
 use crate::id::SessionId;
@@ -47,7 +47,10 @@ pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
         .name("honeyhive-export".to_owned())
         .spawn(move || {
             let _quiet = quiet();
-            clock::calibrate();
+            // In a copy of a process a calibration that the original was busy with would never end.
+            if shared.generation == 0 {
+                clock::calibrate();
+            }
             let ended = catch_unwind(AssertUnwindSafe(|| work(&shared)));
             let failure = match ended {
                 Ok(Ok(())) => None,
@@ -194,6 +197,7 @@ struct Worker {
     alarms: [Option<Instant>; 3],
     stop: Option<Stop>,
     next_tick: Instant,
+    timeline: Timeline,
 }
 
 impl Worker {
@@ -258,6 +262,7 @@ impl Worker {
             alarms: [None; 3],
             stop: None,
             next_tick,
+            timeline: Timeline::default(),
         }
     }
 
@@ -283,6 +288,8 @@ impl Worker {
                     let now = Instant::now();
                     if now >= self.next_tick {
                         self.next_tick = now + self.shared.config.load().flush_interval;
+                        // A suspension of the host is noticed near to where it was.
+                        let _ = self.timeline.anchor();
                         if self.shared.strategy.flush_on_timer {
                             self.take_records();
                         }

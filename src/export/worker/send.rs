@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use super::announce::announce;
 use super::{Done, Parcel, Shipment, Worker};
-use crate::clock::Anchor;
 use crate::config::Config;
 use crate::export::otlp::{Notes, Settings, redacted};
 use crate::export::requests;
@@ -74,7 +73,7 @@ impl Worker {
             event_type_from_name: config.event_type_from_name,
             event_types: config.event_types.clone(),
         };
-        let anchor = Anchor::now();
+        let anchor = self.timeline.anchor();
         let mut batch = self.envelope.batch();
         let first = self.batched;
         let mut cost = 0;
