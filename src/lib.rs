@@ -36,6 +36,7 @@
 //! * [`registry`] has a default instance and handles to all of them, for several in one process.
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
 //!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
+//! * How it ends, with panics and forks: [`docs::lifecycle`].
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
 //!
@@ -89,6 +90,7 @@ mod id;
 mod layer;
 mod lifecycle;
 mod log;
+mod panic;
 pub mod propagation;
 mod redact;
 pub mod registry;
@@ -130,6 +132,9 @@ pub mod docs {
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
 
+    #[doc = include_str!("docs/lifecycle.md")]
+    pub mod lifecycle {}
+
     #[doc = include_str!("docs/design.md")]
     pub mod design {}
 }
@@ -142,4 +147,5 @@ pub use events::current_event;
 pub use id::EventId;
 pub use layer::HoneyHiveLayer;
 pub use lifecycle::{HoneyHive, flush, flush_blocking};
+pub use panic::install_panic_hook;
 pub use session::Session;

@@ -43,6 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "registry",
         ],
     ),
+    ("panic", &["export", "registry"]),
     (
         "propagation",
         &[

@@ -42,7 +42,7 @@ pub(crate) use transport::Tape;
 pub(crate) struct Exporter {
     shared: Arc<Shared>,
     /// Takes the place of this one in a process that was forked from the one it was made in.
-    copy: OnceLock<Arc<Exporter>>,
+    copy: OnceLock<Arc<Self>>,
 }
 
 /// What handle and worker have in common.
