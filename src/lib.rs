@@ -36,7 +36,7 @@
 //! * [`registry`] has a default instance and handles to all of them, for several in one process.
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
 //!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
-//! * How it ends, with panics and forks: [`docs::lifecycle`].
+//! * How it ends, with signals, panics and forks: [`docs::lifecycle`], [`docs::kubernetes`].
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
 //!
@@ -59,6 +59,7 @@
 //! | `rustls` | ✔ | `https://` endpoints, by rustls with the platform's certificates |
 //! | `server` | | the local server: SQLite, web pages |
 //! | `cli` | | the command `hh`, and the server with it |
+//! | `signal` | | waiting for SIGTERM and SIGINT: `honeyhive::signal` |
 //! | `testing` | | the events of a closure, for your own tests: `honeyhive::testing` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -104,6 +105,8 @@ mod sync;
 pub mod cli;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "signal")]
+pub mod signal;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -134,6 +137,9 @@ pub mod docs {
 
     #[doc = include_str!("docs/lifecycle.md")]
     pub mod lifecycle {}
+
+    #[doc = include_str!("docs/kubernetes.md")]
+    pub mod kubernetes {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

@@ -268,6 +268,12 @@ impl HoneyHive {
     pub fn shutdown_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
         self.closing.begin(timeout).wait_blocking()
     }
+
+    /// How long [`Drop`] waits.
+    #[cfg(feature = "signal")]
+    pub(crate) fn flush_timeout(&self) -> Duration {
+        self.shared.exporter.flush_timeout()
+    }
 }
 
 /// Whether spans are recorded at all.

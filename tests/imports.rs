@@ -44,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("panic", &["export", "registry"]),
+    ("signal", &["lifecycle", "registry", "export"]),
     (
         "propagation",
         &[
