@@ -36,7 +36,7 @@
 //! * [`registry`] has a default instance and handles to all of them, for several in one process.
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
 //!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
-//! * How it ends, with signals, panics and forks: [`docs::lifecycle`], [`docs::kubernetes`].
+//! * How it ends, with signals, panics and forks: [`docs::lifecycle`], [`docs::kubernetes`], [`docs::lambda`].
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
 //!
@@ -60,6 +60,7 @@
 //! | `server` | | the local server: SQLite, web pages |
 //! | `cli` | | the command `hh`, and the server with it |
 //! | `signal` | | waiting for SIGTERM and SIGINT: `honeyhive::signal` |
+//! | `lambda` | | a tower layer for `lambda_runtime` that flushes after each invocation: `honeyhive::lambda` |
 //! | `testing` | | the events of a closure, for your own tests: `honeyhive::testing` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -103,6 +104,8 @@ mod sync;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "signal")]
@@ -140,6 +143,9 @@ pub mod docs {
 
     #[doc = include_str!("docs/kubernetes.md")]
     pub mod kubernetes {}
+
+    #[doc = include_str!("docs/lambda.md")]
+    pub mod lambda {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

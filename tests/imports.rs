@@ -45,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("panic", &["export", "registry"]),
     ("signal", &["lifecycle", "registry", "export"]),
+    ("lambda", &["lifecycle", "registry"]),
     (
         "propagation",
         &[

@@ -187,6 +187,7 @@ struct State {
     /// Requests are taken, and not answered.
     held: bool,
     connections: usize,
+    streams: Vec<TcpStream>,
     rule: Option<Rule>,
 }
 
@@ -208,7 +209,10 @@ impl Recorder {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
-                shared.0.lock().unwrap().connections += 1;
+                let mut state = shared.0.lock().unwrap();
+                state.connections += 1;
+                state.streams.extend(stream.try_clone());
+                drop(state);
                 std::thread::spawn(move || serve(stream, &shared));
             }
         });
@@ -242,6 +246,13 @@ impl Recorder {
 
     pub fn connections(&self) -> usize {
         self.state.0.lock().unwrap().connections
+    }
+
+    /// Closes all connections, as a server does with those that are idle.
+    pub fn hang_up(&self) {
+        for stream in self.state.0.lock().unwrap().streams.drain(..) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
     }
 
     /// The spans of each request for traces.
