@@ -133,36 +133,35 @@ pub(crate) fn random() -> u64 {
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The generator of a thread.
-#[derive(Clone, Copy)]
 struct Generator {
-    state: u64,
+    state: Cell<u64>,
     /// The tick after which to look whether the process is a copy.
-    look_after: u64,
-    generation: u32,
+    look_after: Cell<u64>,
+    generation: Cell<u32>,
+}
+
+thread_local! {
+    static GENERATOR: Generator = const {
+        Generator {
+            state: Cell::new(0),
+            look_after: Cell::new(0),
+            generation: Cell::new(0),
+        }
+    };
 }
 
 fn next(tick: u64) -> u64 {
-    thread_local! {
-        static GENERATOR: Cell<Generator> = const {
-            Cell::new(Generator {
-                state: 0,
-                look_after: 0,
-                generation: 0,
-            })
-        };
-    }
     GENERATOR
-        .try_with(|cell| {
-            let mut generator = cell.get();
-            if tick > generator.look_after {
+        .try_with(|generator| {
+            if tick > generator.look_after.get() {
                 generator.look(tick);
             }
-            if generator.state == 0 {
-                generator.state = seed();
+            let mut value = generator.state.get();
+            if value == 0 {
+                value = seed();
             }
-            let value = (generator.state ^ tick.rotate_left(17)).wrapping_add(GOLDEN);
-            generator.state = value;
-            cell.set(generator);
+            let value = (value ^ tick.rotate_left(17)).wrapping_add(GOLDEN);
+            generator.state.set(value);
             mix(value)
         })
         .unwrap_or_else(|_| seed())
@@ -171,11 +170,10 @@ fn next(tick: u64) -> u64 {
 impl Generator {
     /// A copy of a process does not go on with the numbers of the original.
     #[cold]
-    fn look(&mut self, tick: u64) {
-        self.look_after = fork::look_at_span(tick);
-        if self.generation != fork::generation() {
-            self.generation = fork::generation();
-            self.state = 0;
+    fn look(&self, tick: u64) {
+        self.look_after.set(fork::look_at_span(tick));
+        if self.generation.replace(fork::generation()) != fork::generation() {
+            self.state.set(0);
         }
     }
 }

@@ -450,10 +450,12 @@ impl registry::Owner for Closing {
 
 impl Drop for HoneyHive {
     fn drop(&mut self) {
+        let exporter = &self.shared.exporter;
         if self.closed.load(Ordering::Acquire) {
+            // An end that nobody waited for may still be under way.
+            let _ = self.closing.begin(exporter.flush_timeout()).wait_blocking();
             return;
         }
-        let exporter = &self.shared.exporter;
         if !exporter.flush_is_futile() {
             let timeout = exporter.flush_timeout();
             if !timeout.is_zero()

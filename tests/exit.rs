@@ -142,7 +142,7 @@ fn an_outage_delays_no_exit() {
         // The worker waits for an answer that never comes; the owner does not.
         let started = Instant::now();
         drop(honeyhive);
-        assert!(started.elapsed() < Duration::from_secs(2));
+        assert!(started.elapsed() < Duration::from_secs(5));
         return;
     }
 }
@@ -254,7 +254,7 @@ fn the_panic_hook_keeps_its_time_and_leaves_caught_panics_alone() {
     assert!(catch_unwind(|| panic!("caught")).is_err());
     let elapsed = started.elapsed();
     assert!(elapsed >= Duration::from_millis(250), "{elapsed:?}");
-    assert!(elapsed < Duration::from_millis(1500), "{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
     println!("{elapsed:?} of 300ms");
     std::process::exit(0);
 }

@@ -213,7 +213,7 @@ fn an_outage_costs_an_invocation_no_more_than_its_time() {
     let server = Fault::start([], Act::Silence);
     let lambda = Lambda::start();
     let _function = lambda.function(name, &server.url, &[]);
-    let slack = Duration::from_millis(700);
+    let slack = Duration::from_secs(1);
     for (n, (has, waits)) in [
         (Duration::from_secs(30), Duration::from_secs(2)),
         (Duration::from_secs(1), Duration::from_secs(1) - MARGIN),
@@ -342,7 +342,11 @@ fn the_layer_works_round_a_handler_and_without_a_timer() {
         .build()
         .unwrap();
     for n in 1..=3 {
-        assert_eq!(runtime.block_on(service.call(Request(LONG))), Ok("done"));
+        let call = service.call(Request(LONG));
+        // Concurrent runtimes move it from thread to thread.
+        fn assert_send<T: Send>(_: &T) {}
+        assert_send(&call);
+        assert_eq!(runtime.block_on(call), Ok("done"));
         assert_eq!(server.spans().len(), n);
     }
     // With no time left it is asked for, and not waited for.
@@ -364,7 +368,7 @@ fn the_layer_works_round_a_handler_and_without_a_timer() {
     let mut hurried = layer.layer(service_fn(traced));
     let started = Instant::now();
     assert_eq!(runtime.block_on(hurried.call(Request(LONG))), Ok("done"));
-    assert!(started.elapsed() < short + Duration::from_millis(800));
+    assert!(started.elapsed() < short + Duration::from_secs(3));
     server.release();
     honeyhive.flush_blocking(LONG).unwrap();
     assert_all_exported(&honeyhive.stats(), 6);

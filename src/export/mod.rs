@@ -887,6 +887,27 @@ mod tests {
     }
 
     #[test]
+    fn an_end_gives_the_memory_back() {
+        let exporter = Arc::new(exporter());
+        let record = record();
+        for _ in 0..3 {
+            (0..500).for_each(|_| exporter.submit(&record));
+            let flushed = exporter
+                .begin_flush(Duration::from_secs(15))
+                .wait_blocking();
+            assert!(flushed.is_ok());
+        }
+        assert!(exporter.shared.queue.capacity() > 0);
+        assert!(exporter.shutdown_blocking(Duration::from_secs(15)).is_ok());
+        // The thread answers first.
+        let far = Instant::now() + Duration::from_secs(15);
+        while exporter.shared.queue.capacity() > 0 && Instant::now() < far {
+            std::thread::yield_now();
+        }
+        assert_eq!(exporter.shared.queue.capacity(), 0);
+    }
+
+    #[test]
     fn what_comes_while_the_worker_ends_is_counted() {
         for _ in 0..50 {
             let exporter = exporter();
