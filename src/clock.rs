@@ -308,7 +308,6 @@ mod tests {
         now: Moment,
         timeline: Timeline,
         counts_asleep: bool,
-        tells_uptime: bool,
     }
 
     impl Host {
@@ -324,7 +323,6 @@ mod tests {
                 now,
                 timeline: Timeline::default(),
                 counts_asleep,
-                tells_uptime,
             };
             host.timeline.note(host.now);
             host

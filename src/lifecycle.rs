@@ -366,26 +366,28 @@ impl Closing {
                 }
             }
         }
+        self.shared.close();
         self.closed.store(true, Ordering::Release);
         // Here and not on the thread below, which sees no subscriber that only this thread has.
         self.shared.set(&self.config.load(), false);
+        let before = ending.before;
         if exporter.is_idle() && !self.shared.has_open_spans() {
-            self.run(started, timeout);
+            self.run(started, timeout, before);
             return ending;
         }
         let closing = Arc::clone(self);
         let thread = std::thread::Builder::new()
             .name("honeyhive-shutdown".to_owned())
-            .spawn(move || closing.run(started, timeout));
+            .spawn(move || closing.run(started, timeout, before));
         if thread.is_err() {
-            self.run(started, timeout);
+            self.run(started, timeout, before);
         }
         ending
     }
 
     /// Waits for open spans, delivers, and tells all who wait.
-    fn run(&self, started: Instant, timeout: Duration) {
-        let drained = catch_unwind(AssertUnwindSafe(|| self.drain(started, timeout)));
+    fn run(&self, started: Instant, timeout: Duration, before: (u64, u64)) {
+        let drained = catch_unwind(AssertUnwindSafe(|| self.drain(started, timeout, before)));
         let outcome = drained.unwrap_or_else(|_| {
             let message = "the end of the instance failed: please report this";
             Err(Error::new(Kind::Delivery, message))
@@ -401,14 +403,19 @@ impl Closing {
         }
     }
 
-    fn drain(&self, started: Instant, timeout: Duration) -> Result<FlushReport, Error> {
+    fn drain(
+        &self,
+        started: Instant,
+        timeout: Duration,
+        before: (u64, u64),
+    ) -> Result<FlushReport, Error> {
         let patience = OPEN_SPANS.min(timeout / 4);
         while self.shared.has_open_spans() && started.elapsed() < patience {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.shared.sweep();
         let left = timeout.saturating_sub(started.elapsed());
-        let outcome = self.shared.exporter.shutdown_blocking(left);
+        let outcome = self.shared.exporter.end(left, before);
         let elapsed = started.elapsed();
         outcome
             .map(|report| FlushReport { elapsed, ..report })

@@ -54,11 +54,15 @@ impl Log {
         *lock(&self.dispatch) = Some(dispatch.downgrade());
     }
 
+    /// Where it speaks, if that is still there.
+    pub(crate) fn dispatch(&self) -> Option<Dispatch> {
+        let dispatch = lock(&self.dispatch);
+        dispatch.as_ref().and_then(WeakDispatch::upgrade)
+    }
+
     /// Something the user should know.
     pub(crate) fn warn(&self, message: &str) {
-        let dispatch = lock(&self.dispatch)
-            .as_ref()
-            .and_then(WeakDispatch::upgrade);
+        let dispatch = self.dispatch();
         guarded(|| match dispatch {
             Some(dispatch) => dispatcher::with_default(&dispatch, || say(message)),
             None => say(message),
@@ -70,9 +74,7 @@ impl Log {
         if !self.verbose.load(std::sync::atomic::Ordering::Relaxed) {
             return;
         }
-        let dispatch = lock(&self.dispatch)
-            .as_ref()
-            .and_then(WeakDispatch::upgrade);
+        let dispatch = self.dispatch();
         let message = message();
         guarded(|| match dispatch {
             Some(dispatch) => {

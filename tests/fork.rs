@@ -45,6 +45,14 @@ fn instance() -> HoneyHive {
     honeyhive
 }
 
+/// One whose export thread has done what it does once.
+fn started() -> HoneyHive {
+    let honeyhive = instance();
+    work("parent", 1);
+    assert_eq!(honeyhive.flush_blocking(LONG).unwrap().sent, 1);
+    honeyhive
+}
+
 fn work(name: &str, count: usize) {
     for n in 0..count {
         info_span!("work", otel.name = name, n).in_scope(|| {});
@@ -72,13 +80,13 @@ fn is_inner(test: &str, server: &Recorder) -> bool {
 fn a_child_sends_what_is_its_own() {
     let server = Recorder::start();
     if !is_inner("a_child_sends_what_is_its_own", &server) {
-        assert_eq!(arrived(&server, "parent"), 2 * 7);
+        assert_eq!(arrived(&server, "parent"), 1 + 2 * 7);
         assert_eq!(arrived(&server, "child"), 2 * (3 + 4 + 5 + 6));
-        assert_eq!(server.spans().len(), 2 * (7 + 18));
+        assert_eq!(server.spans().len(), 1 + 2 * (7 + 18));
         assert_ids_differ(&server);
         return;
     }
-    let honeyhive = instance();
+    let honeyhive = started();
     for round in 1..=2 {
         work("parent", 5);
         // The first thing it does is a span.
@@ -112,34 +120,36 @@ fn a_child_sends_what_is_its_own() {
         }));
         let stats = honeyhive.stats();
         assert_balanced(&stats);
-        assert_eq!(stats.submitted, 7 * round - 2);
+        assert_eq!(stats.submitted, 1 + 7 * round - 2);
         work("parent", 2);
         assert_eq!(honeyhive.flush_blocking(LONG).unwrap().sent, 7);
     }
-    assert_all_exported(&honeyhive.stats(), 14);
+    assert_all_exported(&honeyhive.stats(), 15);
 }
 
 #[test]
 fn before_the_first_span_and_twice() {
     let server = Recorder::start();
     if !is_inner("before_the_first_span_and_twice", &server) {
-        assert_eq!(arrived(&server, "child"), 2);
+        assert_eq!(arrived(&server, "child"), 2 + 1);
         assert_eq!(arrived(&server, "grandchild"), 3);
         assert_eq!(arrived(&server, "parent"), 4);
-        assert_eq!(server.spans().len(), 9);
+        assert_eq!(server.spans().len(), 10);
         assert_ids_differ(&server);
         return;
     }
     let honeyhive = instance();
     assert!(in_a_child(|| {
         work("child", 2);
+        assert_eq!(honeyhive.flush_blocking(LONG).unwrap().sent, 2);
+        work("child", 1);
         assert!(in_a_child(|| {
             work("grandchild", 3);
             assert_eq!(honeyhive.flush_blocking(LONG).unwrap().sent, 3);
             assert_all_exported(&honeyhive.stats(), 3);
         }));
-        assert_eq!(honeyhive.flush_blocking(LONG).unwrap().sent, 2);
-        assert_all_exported(&honeyhive.stats(), 2);
+        assert_eq!(honeyhive.flush_blocking(LONG).unwrap().sent, 1);
+        assert_all_exported(&honeyhive.stats(), 3);
     }));
     work("parent", 4);
     assert_eq!(honeyhive.flush_blocking(LONG).unwrap().sent, 4);
@@ -181,10 +191,10 @@ fn an_owner_that_is_dropped_in_a_child_delivers_there() {
         &server,
     ) {
         assert_eq!(arrived(&server, "child"), 3);
-        assert_eq!(server.spans().len(), 3);
+        assert_eq!(server.spans().len(), 1 + 3);
         return;
     }
-    let honeyhive = instance();
+    let honeyhive = started();
     work("parent", 5);
     let mut honeyhive = Some(honeyhive);
     assert!(in_a_child(|| {
@@ -205,12 +215,12 @@ fn many_forks() {
     let server = Recorder::start();
     if !is_inner("many_forks", &server) {
         assert_eq!(arrived(&server, "child"), 2 * forks);
-        assert_eq!(arrived(&server, "parent"), forks);
+        assert_eq!(arrived(&server, "parent"), 1 + forks);
         assert_ids_differ(&server);
         println!("{forks} forks");
         return;
     }
-    let honeyhive = instance();
+    let honeyhive = started();
     for n in 0..forks {
         work("parent", 1);
         assert!(in_a_child(|| {
@@ -223,5 +233,5 @@ fn many_forks() {
         }
     }
     honeyhive.flush_blocking(LONG).unwrap();
-    assert_all_exported(&honeyhive.stats(), forks as u64);
+    assert_all_exported(&honeyhive.stats(), 1 + forks as u64);
 }

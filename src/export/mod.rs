@@ -89,8 +89,13 @@ enum Command {
     Configured,
     Flush(Arc<Pending<Result<FlushReport, Error>>>),
     Update(Update),
-    /// Deliver what can be delivered until the instant, count the rest as lost, and end.
-    Stop(Instant, Option<Arc<Pending<Result<FlushReport, Error>>>>),
+    /// Deliver what can be delivered until the instant, count the rest as lost, and end; tell of what was sent and lost
+    /// since so much was.
+    Stop(
+        Instant,
+        (u64, u64),
+        Option<Arc<Pending<Result<FlushReport, Error>>>>,
+    ),
 }
 
 /// A request about an event or a session that is no span: `PUT /events`, or `POST /events` where it is new.
@@ -181,7 +186,7 @@ impl Shared {
             .updates_lost
             .fetch_add(updates, Ordering::Relaxed);
         for command in commands {
-            if let Command::Flush(pending) | Command::Stop(_, Some(pending)) = command {
+            if let Command::Flush(pending) | Command::Stop(_, _, Some(pending)) = command {
                 pending.settle(if reason == DropReason::WorkerFailed {
                     Err(failed())
                 } else {
@@ -319,7 +324,7 @@ impl Exporter {
         }
         match shared.worker.load(Ordering::Acquire) {
             ASLEEP => self.start(),
-            ENDED => return,
+            // One that closed while the instance ended is counted below.
             _ => {}
         }
         let lost = u64::from(record.head.lost_fields)
@@ -603,7 +608,11 @@ impl Exporter {
     }
 
     /// Stops the worker for good, delivering what can be delivered in time.
-    fn request_stop(&self, deadline: Instant) -> Option<Arc<Pending<Result<FlushReport, Error>>>> {
+    fn request_stop(
+        &self,
+        deadline: Instant,
+        before: (u64, u64),
+    ) -> Option<Arc<Pending<Result<FlushReport, Error>>>> {
         let shared = &self.shared;
         if shared
             .worker
@@ -614,17 +623,18 @@ impl Exporter {
             return None;
         }
         let pending = Pending::new();
-        self.command(Command::Stop(deadline, Some(Arc::clone(&pending))));
+        let answer = Some(Arc::clone(&pending));
+        self.command(Command::Stop(deadline, before, answer));
         Some(pending)
     }
 
-    pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
+    /// Ends it; `before` is how far things were when the end began.
+    pub(crate) fn end(&self, timeout: Duration, before: (u64, u64)) -> Result<FlushReport, Error> {
         if let Some(copy) = self.here() {
-            return copy.shutdown_blocking(timeout);
+            return copy.end(timeout, before);
         }
         let started = Instant::now();
-        let before = self.shared.counters.progress();
-        let Some(pending) = self.request_stop(deadline(started, timeout)) else {
+        let Some(pending) = self.request_stop(deadline(started, timeout), before) else {
             return Ok(FlushReport::default());
         };
         // The worker settles at the deadline; a little more, so that its report is heard.
@@ -791,7 +801,8 @@ impl Drop for Exporter {
         // In a copy of its process nobody would hear it.
         if self.here().is_none() && self.is_running() {
             let deadline = deadline(Instant::now(), self.flush_timeout());
-            self.command(Command::Stop(deadline, None));
+            let before = self.shared.counters.progress();
+            self.command(Command::Stop(deadline, before, None));
         }
     }
 }
@@ -883,7 +894,7 @@ mod tests {
         assert_eq!((stats.in_flight, stats.queue_bytes), (0, 0));
         let flushed = exporter.begin_flush(Duration::from_secs(9)).wait_blocking();
         assert!(flushed.unwrap_err().is_delivery());
-        assert!(exporter.shutdown_blocking(Duration::ZERO).is_ok());
+        assert!(exporter.end(Duration::ZERO, (0, 0)).is_ok());
     }
 
     #[test]
@@ -898,7 +909,7 @@ mod tests {
             assert!(flushed.is_ok());
         }
         assert!(exporter.shared.queue.capacity() > 0);
-        assert!(exporter.shutdown_blocking(Duration::from_secs(15)).is_ok());
+        assert!(exporter.end(Duration::from_secs(15), (0, 0)).is_ok());
         // The thread answers first.
         let far = Instant::now() + Duration::from_secs(15);
         while exporter.shared.queue.capacity() > 0 && Instant::now() < far {
@@ -916,7 +927,7 @@ mod tests {
                 for _ in 0..4 {
                     scope.spawn(|| (0..200).for_each(|_| exporter.submit(&record)));
                 }
-                scope.spawn(|| exporter.shutdown_blocking(Duration::from_secs(9)));
+                scope.spawn(|| exporter.end(Duration::from_secs(9), (0, 0)));
             });
             let stats = exporter.stats();
             assert_balanced(&stats);

@@ -167,13 +167,33 @@ impl Shared {
     /// What is recorded from now on.
     pub(crate) fn set(&self, config: &Config, enabled: bool) {
         self.capture.store(Arc::new(Capture::new(config, enabled)));
-        tracing::callsite::rebuild_interest_cache();
+        self.ask_anew();
+    }
+
+    /// Has tracing ask for what is wanted once more. While there is one dispatcher in the process it asks that of the
+    /// thread, and a thread that has none would switch off what another one records: so ours is the thread's meanwhile.
+    fn ask_anew(&self) {
+        if !self.has_layer() || self.recorders().is_empty() {
+            return;
+        }
+        let ask = tracing::callsite::rebuild_interest_cache;
+        match self.exporter.log().dispatch() {
+            Some(dispatch) => tracing::dispatcher::with_default(&dispatch, ask),
+            None => ask(),
+        }
     }
 
     pub(crate) fn has_open_spans(&self) -> bool {
         self.recorders()
             .iter()
             .any(|recorder| !recorder.table.is_empty())
+    }
+
+    /// Takes no further spans, whatever subscribers remember of what is wanted.
+    pub(crate) fn close(&self) {
+        for recorder in self.recorders() {
+            recorder.table.close();
+        }
     }
 
     /// Hands over the spans that are still open, marked unfinished.
@@ -458,9 +478,16 @@ impl Recorder {
     }
 
     fn on_close(&self, id: &Id) {
-        let Some(mut record) = self.table.remove(id.into_u64()) else {
+        let Some((record, watched)) = self.table.remove(id.into_u64()) else {
             return;
         };
+        self.hand_over(record);
+        if watched {
+            self.table.left();
+        }
+    }
+
+    fn hand_over(&self, mut record: Box<SpanRecord>) {
         if !record.is_recorded() {
             state::give_back(record);
             return;

@@ -23,10 +23,14 @@ impl Worker {
         });
     }
 
-    pub(super) fn begin_stop(&mut self, deadline: Instant, pending: Option<Answer>) {
+    pub(super) fn begin_stop(
+        &mut self,
+        deadline: Instant,
+        (exported, failed): (u64, u64),
+        pending: Option<Answer>,
+    ) {
         self.take_records();
         self.hurry();
-        let (exported, failed) = self.shared.counters.progress();
         let stop = self.stop.get_or_insert(Stop {
             deadline,
             waiting: Vec::new(),
@@ -206,7 +210,7 @@ mod tests {
             std::thread::spawn(move || {
                 let mut worker = Worker::new(shared);
                 worker.begin_flush(flush);
-                worker.begin_stop(far, Some(stop));
+                worker.begin_stop(far, (0, 0), Some(stop));
                 std::panic::resume_unwind(Box::new("in the worker"));
             })
         };
@@ -216,6 +220,6 @@ mod tests {
         }
         assert!(thread.join().is_err());
         assert_eq!(exporter.shared.worker.load(Ordering::Acquire), FAILED);
-        assert!(exporter.shutdown_blocking(Duration::ZERO).is_ok());
+        assert!(exporter.end(Duration::ZERO, (0, 0)).is_ok());
     }
 }

@@ -352,7 +352,9 @@ impl Worker {
                 Command::Flush(pending) => self.begin_flush(pending),
                 // It was for the wake: `pump` sees the change.
                 Command::Configured => {}
-                Command::Stop(deadline, pending) => self.begin_stop(deadline, pending),
+                Command::Stop(deadline, before, pending) => {
+                    self.begin_stop(deadline, before, pending);
+                }
             }
         }
     }
