@@ -1,6 +1,7 @@
 //! From closed spans to the endpoint: a bounded queue, one worker thread, and the handle through which everybody else
 //! speaks to them. Knows records and configuration; never layers, sessions or the REST client.
 
+mod copied;
 mod flushing;
 pub(crate) mod otlp;
 mod pending;
@@ -250,65 +251,6 @@ impl Exporter {
                 since: 0,
                 #[cfg(feature = "testing")]
                 tape: std::sync::OnceLock::new(),
-            }),
-        }
-    }
-
-    /// What takes its place if this process is a copy of the one it was made in. Asks for the process id.
-    fn here(&self) -> Option<&Arc<Self>> {
-        fork::look(clock::ticks());
-        self.moved()
-    }
-
-    /// As [`here`](Self::here), if it has been asked since the fork: the first span of a copy asks.
-    fn moved(&self) -> Option<&Arc<Self>> {
-        if fork::generation() == self.shared.generation {
-            return None;
-        }
-        Some(self.follow())
-    }
-
-    #[cold]
-    fn follow(&self) -> &Arc<Self> {
-        let copy = self.copy.get_or_init(|| Arc::new(self.copied()));
-        copy.moved().unwrap_or(copy)
-    }
-
-    /// One that has the same settings and nothing to send: neither the threads of the process that forked are here, nor
-    /// the state of what they were doing.
-    fn copied(&self) -> Self {
-        let old = &self.shared;
-        let generation = fork::generation();
-        let worker = match old.worker.load(Ordering::Acquire) {
-            ENDED => ENDED,
-            _ => ASLEEP,
-        };
-        Self {
-            copy: OnceLock::new(),
-            shared: Arc::new(Shared {
-                instance: old.instance,
-                queue: Queue::new(
-                    old.instance | u64::from(generation) << 32,
-                    bounds(&old.config.load()),
-                ),
-                config: Arc::clone(&old.config),
-                strategy: old.strategy,
-                scope: old.scope.clone(),
-                session: old.session,
-                started: old.started,
-                inbox: Mutex::new(VecDeque::new()),
-                updates: Waiting::default(),
-                notify: Notify::new(),
-                counters: Counters::default(),
-                log: old.log.copied(),
-                worker: AtomicU8::new(worker),
-                orphaned: AtomicBool::new(old.orphaned.load(Ordering::Relaxed)),
-                health: Mutex::new(Health::default()),
-                losses: Gate::new(Duration::from_secs(60)),
-                generation,
-                since: fork::since(),
-                #[cfg(feature = "testing")]
-                tape: old.tape.clone(),
             }),
         }
     }
