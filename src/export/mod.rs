@@ -264,10 +264,9 @@ impl Exporter {
         if record.head.start < shared.since {
             return;
         }
-        match shared.worker.load(Ordering::Acquire) {
-            ASLEEP => self.start(),
-            // One that closed while the instance ended is counted below.
-            _ => {}
+        // Where it has ended, what closed meanwhile is counted below.
+        if shared.worker.load(Ordering::Acquire) == ASLEEP {
+            self.start();
         }
         let lost = u64::from(record.head.lost_fields)
             + u64::from(record.head.lost_events)
