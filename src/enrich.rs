@@ -1,7 +1,6 @@
 //! Data that is added to open spans: the [`Enrichment`] a closure fills, and the ways to say which span is meant.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use tracing::Dispatch;
@@ -17,6 +16,7 @@ use crate::layer::bridge::{self, Target};
 use crate::layer::visit;
 use crate::lifecycle::HoneyHive;
 use crate::propagation::{Context, RemoteContext};
+use crate::sync::contained;
 
 /// Data for the event of a span, or for a session.
 ///
@@ -318,9 +318,9 @@ where
     visit::with_scratch(|scratch| {
         let mut enrichment = Enrichment::new(std::mem::take(scratch), limit);
         // The closure is the user's: what it panics with is not worth the work it was to describe.
-        let filled = catch_unwind(AssertUnwindSafe(|| {
+        let filled = contained(|| {
             f(&mut enrichment);
-        }));
+        });
         let (bytes, cut) = enrichment.into_parts();
         if filled.is_ok() {
             for target in targets {

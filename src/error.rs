@@ -78,6 +78,18 @@ impl Error {
         self
     }
 
+    /// The same once more, for somebody else who asked; without the cause.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            inner: Box::new(Inner {
+                kind: self.inner.kind,
+                message: self.inner.message.clone(),
+                source: None,
+                report: self.inner.report,
+            }),
+        }
+    }
+
     /// Notes how long what failed took.
     #[must_use]
     pub(crate) fn after(mut self, elapsed: std::time::Duration) -> Self {

@@ -24,7 +24,6 @@
 //! ```
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -40,6 +39,7 @@ use crate::layer::{bridge, visit};
 use crate::lifecycle::HoneyHive;
 use crate::registry::{self, Instance};
 use crate::session::Session;
+use crate::sync::contained;
 
 /// Values of events that are no spans are cut at this.
 const LIMIT: usize = 10 << 20;
@@ -343,9 +343,9 @@ impl Instance {
             return;
         };
         let mut enrichment = Enrichment::new(Vec::new(), LIMIT);
-        let filled = catch_unwind(AssertUnwindSafe(|| {
+        let filled = contained(|| {
             f(&mut enrichment);
-        }));
+        });
         let (entries, cut) = enrichment.into_parts();
         if filled.is_err() {
             exporter.count_cut(1);

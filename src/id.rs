@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use crate::error::Error;
+use crate::fork;
 
 /// The identifier of a session: a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,8 +104,8 @@ impl std::str::FromStr for EventId {
     }
 }
 
-/// Trace and span ids for new spans. `tick` is the start of the span: a forked child, which inherits the state of the
-/// generator, goes its own way from its first span on.
+/// Trace and span ids for new spans. `tick` is the start of the span: it tells when to look for a fork, and makes a forked
+/// child, which inherits the state of the generator, go its own way from its first span on.
 pub(crate) fn next_span_id(tick: u64) -> u64 {
     loop {
         let id = next(tick);
@@ -131,21 +132,50 @@ pub(crate) fn random() -> u64 {
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// The generator of a thread.
+struct Generator {
+    state: Cell<u64>,
+    /// The tick after which to look whether the process is a copy.
+    look_after: Cell<u64>,
+    generation: Cell<u32>,
+}
+
+thread_local! {
+    static GENERATOR: Generator = const {
+        Generator {
+            state: Cell::new(0),
+            look_after: Cell::new(0),
+            generation: Cell::new(0),
+        }
+    };
+}
+
 fn next(tick: u64) -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = const { Cell::new(0) };
-    }
-    STATE
-        .try_with(|state| {
-            let mut value = state.get();
+    GENERATOR
+        .try_with(|generator| {
+            if tick > generator.look_after.get() {
+                generator.look(tick);
+            }
+            let mut value = generator.state.get();
             if value == 0 {
                 value = seed();
             }
             let value = (value ^ tick.rotate_left(17)).wrapping_add(GOLDEN);
-            state.set(value);
+            generator.state.set(value);
             mix(value)
         })
         .unwrap_or_else(|_| seed())
+}
+
+impl Generator {
+    /// A copy of a process does not go on with the numbers of the original.
+    #[cold]
+    fn look(&self, tick: u64) {
+        self.look_after.set(fork::look_at_span(tick));
+        if self.generation.replace(fork::generation()) != fork::generation() {
+            self.state.set(0);
+        }
+    }
 }
 
 /// The finaliser of splitmix64.

@@ -37,6 +37,7 @@
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
 //!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`strategy`](HoneyHive::strategy),
 //!   [`reconfigure`](HoneyHive::reconfigure).
+//! * How it ends, with signals, panics and forks: [`docs::lifecycle`], [`docs::kubernetes`], [`docs::lambda`].
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
 //! * Numbers that suit the place it runs in, and how to change them: see [`docs::environments`].
@@ -61,6 +62,8 @@
 //! | `server` | | the local server: SQLite, web pages |
 //! | `spool` | | what cannot be delivered is kept in files, and sent later: [`docs::spool`] |
 //! | `cli` | | the command `hh`, and the server with it |
+//! | `signal` | | waiting for SIGTERM and SIGINT: `honeyhive::signal` |
+//! | `lambda` | | a tower layer for `lambda_runtime` that flushes after each invocation: `honeyhive::lambda` |
 //! | `testing` | | the events of a closure, for your own tests: `honeyhive::testing` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -87,10 +90,12 @@ mod error;
 mod event;
 pub mod events;
 mod export;
+mod fork;
 mod id;
 mod layer;
 mod lifecycle;
 mod log;
+mod panic;
 pub mod propagation;
 mod redact;
 pub mod registry;
@@ -102,8 +107,12 @@ mod sync;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "signal")]
+pub mod signal;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -140,6 +149,15 @@ pub mod docs {
     #[doc = include_str!("docs/spool.md")]
     pub mod spool {}
 
+    #[doc = include_str!("docs/lifecycle.md")]
+    pub mod lifecycle {}
+
+    #[doc = include_str!("docs/kubernetes.md")]
+    pub mod kubernetes {}
+
+    #[doc = include_str!("docs/lambda.md")]
+    pub mod lambda {}
+
     #[doc = include_str!("docs/design.md")]
     pub mod design {}
 }
@@ -158,5 +176,6 @@ pub use event::EventType;
 pub use events::current_event;
 pub use id::EventId;
 pub use layer::HoneyHiveLayer;
-pub use lifecycle::{HoneyHive, flush};
+pub use lifecycle::{HoneyHive, flush, flush_blocking};
+pub use panic::install_panic_hook;
 pub use session::Session;

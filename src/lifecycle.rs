@@ -2,6 +2,7 @@
 //! and sessions add their own methods where they live.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::config::live::Live;
 use crate::config::{Builder, Config, File, ResilienceLevel, Watch};
 use crate::environment;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::export::report::{Degradation, FlushReport, Stats, Status};
 use crate::export::{Exporter, Pending};
 use crate::id::SessionId;
@@ -119,6 +120,7 @@ impl HoneyHive {
             closed: Arc::clone(&closed),
             turn: Turn::default(),
             watch: Mutex::new(None),
+            stage: Mutex::new(Stage::Open),
         });
         Self {
             shared,
@@ -266,33 +268,15 @@ impl HoneyHive {
     /// Ends the instance: no new spans, a moment for those still open (which are then sent as they are, marked
     /// unfinished), delivery of what is queued, and the end of the export thread, all within `timeout`.
     ///
-    /// Layers stay where they are and do nothing. Calling it again does nothing.
+    /// Layers stay where they are and do nothing. Calling it while another call is under way waits for that one, and
+    /// gives its report; calling it later does nothing. Dropping the future gives up the wait, not the end.
     ///
     /// # Errors
     ///
     /// Not everything could be delivered in time, or kept in the [spool](crate::docs::spool); the rest is lost, and
     /// counted.
     pub async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, Error> {
-        let started = Instant::now();
-        let closing = self.closing();
-        let pending = Pending::new();
-        let settled = Arc::clone(&pending);
-        // Waiting for spans to close must not hold the caller's runtime.
-        let thread = std::thread::Builder::new()
-            .name("honeyhive-shutdown".to_owned())
-            .spawn(move || settled.settle(closing.run(timeout)));
-        if thread.is_err() {
-            return self.shutdown_blocking(timeout);
-        }
-        let deadline = started
-            .checked_add(timeout)
-            .and_then(|at| at.checked_add(Duration::from_millis(80)));
-        let deadline = deadline.unwrap_or_else(|| started + Duration::from_secs(86_400));
-        pending.wait_async(deadline).await.unwrap_or_else(|| {
-            let message = format!("shutdown did not finish within {timeout:?}");
-            let error = Error::new(crate::error::Kind::Timeout, message);
-            self.shared.exporter.tolerate(Err(error))
-        })
+        self.closing.begin(timeout).wait().await
     }
 
     /// [`shutdown`](Self::shutdown) for code that is not async.
@@ -301,11 +285,13 @@ impl HoneyHive {
     ///
     /// As [`shutdown`](Self::shutdown).
     pub fn shutdown_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
-        self.closing().run(timeout)
+        self.closing.begin(timeout).wait_blocking()
     }
 
-    fn closing(&self) -> Arc<Closing> {
-        Arc::clone(&self.closing)
+    /// How long [`Drop`] waits.
+    #[cfg(feature = "signal")]
+    pub(crate) fn flush_timeout(&self) -> Duration {
+        self.config.load().flush_timeout()
     }
 }
 
@@ -327,6 +313,52 @@ struct Closing {
     /// Held while the configuration is changed, so that no change is lost, and while the end begins.
     turn: Turn,
     watch: Mutex<Option<Watch>>,
+    stage: Mutex<Stage>,
+}
+
+type Answer = Arc<Pending<Result<FlushReport, Error>>>;
+
+/// How far the end has come.
+enum Stage {
+    Open,
+    /// Under way; these wait for it.
+    Closing(Vec<Answer>),
+    Over,
+}
+
+/// An end that somebody waits for.
+struct Ending {
+    closing: Arc<Closing>,
+    answer: Answer,
+    started: Instant,
+    timeout: Duration,
+    before: (u64, u64),
+}
+
+/// The closing itself says that it is out of time; that takes a moment.
+const GRACE: Duration = Duration::from_millis(80);
+
+impl Ending {
+    fn deadline(&self) -> Instant {
+        let deadline = self.started.checked_add(self.timeout.saturating_add(GRACE));
+        deadline.unwrap_or_else(|| self.started + Duration::from_secs(86_400 * 365))
+    }
+
+    async fn wait(self) -> Result<FlushReport, Error> {
+        let result = self.answer.wait_async(self.deadline()).await;
+        result.unwrap_or_else(|| self.late())
+    }
+
+    fn wait_blocking(self) -> Result<FlushReport, Error> {
+        let result = self.answer.wait(self.deadline());
+        result.unwrap_or_else(|| self.late())
+    }
+
+    fn late(&self) -> Result<FlushReport, Error> {
+        let exporter = &self.closing.shared.exporter;
+        let error = exporter.out_of_time("shutdown", self.started, self.timeout, self.before);
+        exporter.tolerate(Err(error))
+    }
 }
 
 impl Closing {
@@ -386,13 +418,78 @@ impl Closing {
         !self.closed.load(Ordering::Acquire)
     }
 
-    fn run(&self, timeout: Duration) -> Result<FlushReport, Error> {
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(FlushReport::default());
-        }
+    /// Begins the end, or joins the one that is under way.
+    fn begin(self: &Arc<Self>, timeout: Duration) -> Ending {
         let started = Instant::now();
+        let answer = Pending::new();
+        let exporter = &self.shared.exporter;
+        let ending = Ending {
+            closing: Arc::clone(self),
+            answer: Arc::clone(&answer),
+            started,
+            timeout,
+            before: exporter.progress(),
+        };
+        {
+            let mut stage = lock(&self.stage);
+            match &mut *stage {
+                Stage::Open => *stage = Stage::Closing(vec![answer]),
+                Stage::Closing(waiting) => {
+                    waiting.push(answer);
+                    return ending;
+                }
+                Stage::Over => {
+                    drop(stage);
+                    answer.settle(Ok(FlushReport::default()));
+                    return ending;
+                }
+            }
+        }
         lock(&self.watch).take();
-        // A change that does not end must not keep the instance from its end.
+        self.shared.close();
+        self.closed.store(true, Ordering::Release);
+        self.shared.set(&self.config.load(), false);
+        let before = ending.before;
+        if exporter.is_idle() && !self.shared.has_open_spans() {
+            self.run(started, timeout, before);
+            return ending;
+        }
+        let closing = Arc::clone(self);
+        let thread = std::thread::Builder::new()
+            .name("honeyhive-shutdown".to_owned())
+            .spawn(move || closing.run(started, timeout, before));
+        if thread.is_err() {
+            self.run(started, timeout, before);
+        }
+        ending
+    }
+
+    /// Waits for open spans, delivers, and tells all who wait.
+    fn run(&self, started: Instant, timeout: Duration, before: (u64, u64)) {
+        let drained = catch_unwind(AssertUnwindSafe(|| self.drain(started, timeout, before)));
+        let outcome = drained.unwrap_or_else(|_| {
+            let message = "the end of the instance failed: please report this";
+            Err(Error::new(Kind::Delivery, message))
+        });
+        let stage = std::mem::replace(&mut *lock(&self.stage), Stage::Over);
+        if let Stage::Closing(waiting) = stage {
+            for answer in waiting {
+                answer.settle(match &outcome {
+                    Ok(report) => Ok(*report),
+                    Err(error) => Err(error.again()),
+                });
+            }
+        }
+    }
+
+    fn drain(
+        &self,
+        started: Instant,
+        timeout: Duration,
+        before: (u64, u64),
+    ) -> Result<FlushReport, Error> {
+        // A change under way may switch recording on again; one that does not end must not keep the instance from its
+        // end.
         let patience = self.config.load().lifecycle_timeout().min(timeout / 4);
         let turn = self.turn.take(patience);
         self.shared.set(&self.config.load(), false);
@@ -402,9 +499,12 @@ impl Closing {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.shared.sweep();
-        self.shared
-            .exporter
-            .shutdown_blocking(timeout.saturating_sub(started.elapsed()))
+        let left = timeout.saturating_sub(started.elapsed());
+        let outcome = self.shared.exporter.end(left, before);
+        let elapsed = started.elapsed();
+        outcome
+            .map(|report| FlushReport { elapsed, ..report })
+            .map_err(|error| error.after(elapsed))
     }
 }
 
@@ -435,17 +535,20 @@ impl registry::Owner for Closing {
         Status { degraded }
     }
 
-    fn close(&self, timeout: Duration) -> Result<FlushReport, Error> {
-        self.run(timeout)
+    fn close(self: Arc<Self>, timeout: Duration) -> Answer {
+        self.begin(timeout).answer
     }
 }
 
 impl Drop for HoneyHive {
     fn drop(&mut self) {
+        let exporter = &self.shared.exporter;
         if self.closed.load(Ordering::Acquire) {
+            // An end that nobody waited for may still be under way.
+            let timeout = self.config.load().flush_timeout();
+            let _ = self.closing.begin(timeout).wait_blocking();
             return;
         }
-        let exporter = &self.shared.exporter;
         #[cfg(feature = "spool")]
         if exporter.keeps() {
             exporter.flush_or_keep();
@@ -490,6 +593,24 @@ pub async fn flush(timeout: Duration) -> Result<(), Error> {
     let mut outcome = Ok(());
     for flushing in flushing {
         let result = flushing.wait().await;
+        outcome = outcome.and(result.map(|_| ()));
+    }
+    outcome
+}
+
+/// [`flush`](flush()) for code that is not async.
+///
+/// # Errors
+///
+/// As [`flush`](flush()).
+pub fn flush_blocking(timeout: Duration) -> Result<(), Error> {
+    let flushing: Vec<_> = registry::all()
+        .iter()
+        .map(|exporter| exporter.begin_flush(timeout))
+        .collect();
+    let mut outcome = Ok(());
+    for flushing in flushing {
+        let result = flushing.wait_blocking();
         outcome = outcome.and(result.map(|_| ()));
     }
     outcome

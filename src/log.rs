@@ -30,6 +30,22 @@ impl Log {
         }
     }
 
+    /// One that speaks where this one does, for a copy of the process: a lock that another thread held stays as it is.
+    pub(crate) fn copied(&self) -> Self {
+        let dispatch = self
+            .dispatch
+            .try_lock()
+            .ok()
+            .and_then(|found| found.clone());
+        Self {
+            dispatch: Mutex::new(dispatch),
+            verbose: self
+                .verbose
+                .load(std::sync::atomic::Ordering::Relaxed)
+                .into(),
+        }
+    }
+
     pub(crate) fn set_verbose(&self, verbose: bool) {
         self.verbose
             .store(verbose, std::sync::atomic::Ordering::Relaxed);
@@ -40,11 +56,15 @@ impl Log {
         *lock(&self.dispatch) = Some(dispatch.downgrade());
     }
 
+    /// Where it speaks, if that is still there.
+    pub(crate) fn dispatch(&self) -> Option<Dispatch> {
+        let dispatch = lock(&self.dispatch);
+        dispatch.as_ref().and_then(WeakDispatch::upgrade)
+    }
+
     /// Something the user should know.
     pub(crate) fn warn(&self, message: &str) {
-        let dispatch = lock(&self.dispatch)
-            .as_ref()
-            .and_then(WeakDispatch::upgrade);
+        let dispatch = self.dispatch();
         guarded(|| match dispatch {
             Some(dispatch) => dispatcher::with_default(&dispatch, || say(message)),
             None => say(message),
@@ -56,9 +76,7 @@ impl Log {
         if !self.verbose.load(std::sync::atomic::Ordering::Relaxed) {
             return;
         }
-        let dispatch = lock(&self.dispatch)
-            .as_ref()
-            .and_then(WeakDispatch::upgrade);
+        let dispatch = self.dispatch();
         let message = message();
         guarded(|| match dispatch {
             Some(dispatch) => {

@@ -56,7 +56,8 @@ pub(crate) trait Owner: Send + Sync {
     /// Whether spans are recorded.
     fn is_enabled(&self) -> bool;
     fn status(&self) -> Status;
-    fn close(&self, timeout: Duration) -> Result<FlushReport, Error>;
+    /// Begins the end of the instance; the answer comes when it is over.
+    fn close(self: Arc<Self>, timeout: Duration) -> Arc<Pending<Result<FlushReport, Error>>>;
 }
 
 /// Notes an exporter that may have something to send.
@@ -131,7 +132,8 @@ pub async fn shutdown_all(timeout: Duration) -> Result<(), Error> {
     let mut outcome = Ok(());
     for pending in close_all(timeout) {
         let result = pending.wait_async(deadline).await;
-        outcome = outcome.and(result.unwrap_or_else(|| Err(late(timeout))));
+        let result = result.unwrap_or_else(|| Err(late(timeout)));
+        outcome = outcome.and(result.map(|_| ()));
     }
     outcome
 }
@@ -148,13 +150,14 @@ pub fn shutdown_all_blocking(timeout: Duration) -> Result<(), Error> {
     let mut outcome = Ok(());
     for pending in close_all(timeout) {
         let result = pending.wait(deadline);
-        outcome = outcome.and(result.unwrap_or_else(|| Err(late(timeout))));
+        let result = result.unwrap_or_else(|| Err(late(timeout)));
+        outcome = outcome.and(result.map(|_| ()));
     }
     outcome
 }
 
 /// A closing says itself that it was out of time; that takes a moment.
-const GRACE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_millis(80);
 
 fn late(timeout: Duration) -> Error {
     Error::new(
@@ -163,24 +166,12 @@ fn late(timeout: Duration) -> Error {
     )
 }
 
-fn close_all(timeout: Duration) -> Vec<Arc<Pending<Result<(), Error>>>> {
-    let mut closing = Vec::new();
-    for owner in instances().iter().filter_map(|it| it.owner.upgrade()) {
-        let pending = Pending::new();
-        let settled = Arc::clone(&pending);
-        let close = {
-            let owner = Arc::clone(&owner);
-            move || settled.settle(owner.close(timeout).map(|_| ()))
-        };
-        let thread = std::thread::Builder::new()
-            .name("honeyhive-shutdown".to_owned())
-            .spawn(close);
-        if thread.is_err() {
-            pending.settle(owner.close(timeout).map(|_| ()));
-        }
-        closing.push(pending);
-    }
-    closing
+fn close_all(timeout: Duration) -> Vec<Arc<Pending<Result<FlushReport, Error>>>> {
+    let owners = instances();
+    let owners = owners
+        .iter()
+        .filter_map(|instance| instance.owner.upgrade());
+    owners.map(|owner| owner.close(timeout)).collect()
 }
 
 /// A handle to an instance: cheap to clone, and weak. Once the [`HoneyHive`](crate::HoneyHive) is dropped it does

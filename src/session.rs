@@ -21,6 +21,7 @@ use crate::event::directory::{self, SessionStart};
 use crate::layer::{Shared, bridge, visit};
 use crate::lifecycle::HoneyHive;
 use crate::registry::{self, Instance, Live};
+use crate::sync::contained;
 
 pub use crate::id::SessionId;
 
@@ -168,9 +169,9 @@ impl Session {
             return;
         }
         let mut enrichment = Enrichment::new(Vec::new(), 1024 * 1024);
-        let filled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let filled = contained(|| {
             f(&mut enrichment);
-        }));
+        });
         let (bytes, cut) = enrichment.into_parts();
         for exporter in &exporters {
             if filled.is_err() {
@@ -336,8 +337,7 @@ impl SessionBuilder {
 }
 
 fn put<T: Serialize>(map: &mut Map<String, Value>, key: String, value: &T) {
-    let value =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serde_json::to_value(value)));
+    let value = contained(|| serde_json::to_value(value));
     if let Ok(Ok(value)) = value
         && !value.is_null()
     {

@@ -1,5 +1,8 @@
-//! Locks that a panic elsewhere cannot poison, and a gate that opens once per interval. Knows nothing of the rest.
+//! Locks that a panic elsewhere cannot poison, panics of user code that end with it, and a gate that opens once per
+//! interval. Knows nothing of the rest.
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(not(shuttle))]
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,6 +69,26 @@ mod modelled {
     pub(crate) fn lock<M: Lock + ?Sized>(mutex: &M) -> M::Guard<'_> {
         mutex.guard()
     }
+}
+
+thread_local! {
+    static CONTAINED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs user code whose panic ends here: it is no end of anything, so the panic hook leaves it alone.
+pub(crate) fn contained<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
+    let count = |by: fn(u32) -> u32| {
+        let _ = CONTAINED.try_with(|depth| depth.set(by(depth.get())));
+    };
+    count(|depth| depth.saturating_add(1));
+    let result = catch_unwind(AssertUnwindSafe(f));
+    count(|depth| depth.saturating_sub(1));
+    result
+}
+
+/// Whether this thread runs user code whose panics are caught.
+pub(crate) fn is_contained() -> bool {
+    CONTAINED.try_with(|depth| depth.get() > 0).unwrap_or(false)
 }
 
 /// Opens at most once per interval, for warnings that must not flood.

@@ -18,6 +18,14 @@ const LONG: Duration = Duration::from_secs(15);
 const SHORT: Duration = Duration::from_millis(300);
 const SLACK: Duration = Duration::from_millis(700);
 
+/// Settings for a server of the test. Tests of this file end instances while others make subscribers; as long as there is
+/// only one of these, tracing asks the thread's own alone, so one more is kept for the life of the process.
+fn settings(url: &str) -> honeyhive::Builder {
+    static BESIDE: std::sync::OnceLock<tracing::Dispatch> = std::sync::OnceLock::new();
+    BESIDE.get_or_init(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new()));
+    support::settings(url)
+}
+
 fn instance() -> (Recorder, HoneyHive) {
     let server = Recorder::start();
     let honeyhive = settings(&server.url).build().unwrap();
@@ -137,7 +145,10 @@ fn a_flush_that_is_dropped_gives_up_the_wait_and_not_the_delivery() {
     // One that is never polled asked for nothing.
     drop(honeyhive.flush(LONG));
     server.release();
-    until("the delivery", || honeyhive.stats().exported == 3);
+    until("the delivery", || {
+        let stats = honeyhive.stats();
+        stats.exported == 3 && stats.in_flight == 0
+    });
     assert_all_exported(&honeyhive.stats(), 3);
 }
 

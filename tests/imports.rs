@@ -9,6 +9,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("sync", &[]),
     ("id", &[]),
+    ("fork", &[]),
     ("clock", &[]),
     ("log", &[]),
     ("event", &[]),
@@ -42,6 +43,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "registry",
         ],
     ),
+    ("panic", &["export", "registry"]),
+    ("signal", &["lifecycle", "registry", "export"]),
+    ("lambda", &["lifecycle", "registry"]),
     (
         "propagation",
         &[
@@ -93,7 +97,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Whatever may be imported by all.
-const GROUND: &[&str] = &["error", "sync", "id", "clock", "log"];
+const GROUND: &[&str] = &["error", "sync", "id", "clock", "fork", "log"];
 
 #[test]
 fn imports_go_one_way() {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::fault::{Act, Fault};
 use support::*;
@@ -161,4 +161,61 @@ fn a_process_that_ends_delivers() {
     // The layer lives as long as the process; the owner does not.
     std::thread::spawn(work).join().unwrap();
     drop(honeyhive);
+}
+
+#[test]
+fn a_process_that_was_stopped_does_not_storm() {
+    let name = "a_process_that_was_stopped_does_not_storm";
+    let server = Recorder::start();
+    let Some(mut command) = process_of_its_own(name, &[("TEST_URL", &server.url)]) else {
+        let honeyhive = settings(&std::env::var("TEST_URL").unwrap())
+            .flush_interval(Duration::from_millis(100))
+            .build()
+            .unwrap();
+        // Until the process is ended: something to send all the time.
+        loop {
+            emit(&honeyhive, 1);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let times = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = std::sync::Arc::clone(&times);
+    server.answer_by(move |request| {
+        if request.path == TRACES {
+            noted.lock().unwrap().push(Instant::now());
+        }
+        Some(Reply::status(503))
+    });
+    let child = Killed(command.spawn().unwrap());
+    let signal = |signal: &str| {
+        let id = child.0.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args([signal, &id])
+            .status();
+        assert!(sent.unwrap().success());
+    };
+    let attempts = || times.lock().unwrap().len();
+    until("the first attempt", || attempts() > 0);
+    signal("-STOP");
+    // Several waits long; a minute is no different.
+    std::thread::sleep(Duration::from_secs(3));
+    let before = attempts();
+    signal("-CONT");
+    until("more attempts", || attempts() >= before + 3);
+    drop(child);
+    let times = times.lock().unwrap();
+    // A wait that is over is over once, for the two requests that may be on their way together; the next one is as long as
+    // it would have been.
+    let gap = times[before + 2] - times[before];
+    assert!(gap >= Duration::from_millis(400), "{gap:?}");
+}
+
+/// A process that does not outlive the test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

@@ -5,9 +5,10 @@
 //! text of a name) and the value. An event is an entry that holds the entries of its own fields.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::Metadata;
+
+use crate::sync::contained;
 
 /// How much a record may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,9 +270,7 @@ fn write_formatted(bytes: &mut Vec<u8>, text: fmt::Arguments<'_>, limit: usize) 
         limit,
         full: false,
     };
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        fmt::Write::write_fmt(&mut writer, text)
-    }));
+    let outcome = contained(|| fmt::Write::write_fmt(&mut writer, text));
     let full = writer.full;
     let outcome = match outcome {
         Ok(_) if full => {

@@ -5,12 +5,12 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::ser::{Impossible, Serialize, Serializer};
 use serde_json::ser::Formatter;
 
 use super::fields::{self, Key, Value, cut};
+use crate::sync::contained;
 
 /// What became of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +31,11 @@ pub(crate) fn put<T: Serialize + ?Sized>(
     limit: usize,
 ) -> Outcome {
     let start = bytes.len();
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        match value.serialize(Scalar { bytes, key, limit }) {
-            Err(NotScalar::Container) => put_json(bytes, key, value, limit),
-            Err(NotScalar::Failed(message)) => Err(message),
-            Ok(outcome) => Ok(outcome),
-        }
-    }));
+    let outcome = contained(|| match value.serialize(Scalar { bytes, key, limit }) {
+        Err(NotScalar::Container) => put_json(bytes, key, value, limit),
+        Err(NotScalar::Failed(message)) => Err(message),
+        Ok(outcome) => Ok(outcome),
+    });
     let marker = match outcome {
         Ok(Ok(outcome)) => return outcome,
         Ok(Err(message)) => format!("<serialization failed: {}>", cut(&message, 256)),

@@ -88,7 +88,7 @@ mod tests {
             started.elapsed()
         );
         let started = Instant::now();
-        let error = exporter.shutdown_blocking(timeout).unwrap_err();
+        let error = exporter.end(timeout, (0, 0)).unwrap_err();
         assert!(error.is_timeout(), "{error}");
         assert!(
             started.elapsed() < timeout + slack,

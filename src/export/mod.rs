@@ -1,6 +1,7 @@
 //! From closed spans to the endpoint: a bounded queue, one worker thread, and the handle through which everybody else
 //! speaks to them. Knows records and configuration; never layers, sessions or the REST client.
 
+mod copied;
 mod flushing;
 #[cfg(feature = "spool")]
 mod keeping;
@@ -19,7 +20,7 @@ mod transport;
 mod worker;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -32,6 +33,7 @@ use crate::config::{Config, ResilienceLevel};
 use crate::environment::Strategy;
 use crate::error::{Error, Kind, Left};
 use crate::event::{SpanRecord, directory};
+use crate::fork;
 use crate::id::{EventId, SessionId};
 use crate::log::Log;
 use crate::sync::model::Mutex;
@@ -55,6 +57,8 @@ use worker::spawn;
 #[derive(Debug)]
 pub(crate) struct Exporter {
     shared: Arc<Shared>,
+    /// Takes the place of this one in a process that was forked from the one it was made in.
+    copy: OnceLock<Arc<Self>>,
 }
 
 /// What handle and worker have in common.
@@ -81,6 +85,10 @@ struct Shared {
     losses: Losses,
     /// What is odd, and costs no event.
     complaints: Gate,
+    /// The process it belongs to; see [`fork`].
+    generation: u32,
+    /// Spans that began before this tick belong to the process that forked.
+    since: u64,
     #[cfg(feature = "testing")]
     tape: std::sync::OnceLock<Tape>,
 }
@@ -102,8 +110,13 @@ enum Command {
     /// Move all there is to the spool: the program ends.
     #[cfg(feature = "spool")]
     Keep(Arc<Pending<Result<FlushReport, Error>>>),
-    /// Deliver what can be delivered until the instant, count the rest as lost, and end.
-    Stop(Instant, Option<Arc<Pending<Result<FlushReport, Error>>>>),
+    /// Deliver what can be delivered until the instant, count the rest as lost, and end; tell of what was sent and lost
+    /// since so much was.
+    Stop(
+        Instant,
+        (u64, u64),
+        Option<Arc<Pending<Result<FlushReport, Error>>>>,
+    ),
 }
 
 /// A request about an event or a session that is no span: `PUT /events`, or `POST /events` where it is new.
@@ -209,7 +222,7 @@ impl Shared {
             if let Command::Keep(pending) = &command {
                 pending.settle(Ok(FlushReport::default()));
             }
-            if let Command::Flush(pending) | Command::Stop(_, Some(pending)) = command {
+            if let Command::Flush(pending) | Command::Stop(_, _, Some(pending)) = command {
                 pending.settle(if reason == DropReason::WorkerFailed {
                     Err(failed())
                 } else {
@@ -244,11 +257,14 @@ impl Exporter {
         strategy: Strategy,
         session: SessionId,
     ) -> Self {
+        // So that a copy of the process is seen to be one.
+        fork::look(clock::ticks());
         let settings = config.load();
         let bounds = bounds(&settings);
         let log = Log::new(settings.verbose);
         drop(settings);
         Self {
+            copy: OnceLock::new(),
             shared: Arc::new(Shared {
                 instance,
                 queue: Queue::new(instance, bounds),
@@ -267,6 +283,8 @@ impl Exporter {
                 health: Mutex::new(Health::default()),
                 losses: Losses::default(),
                 complaints: Gate::new(Duration::from_secs(60)),
+                generation: fork::generation(),
+                since: 0,
                 #[cfg(feature = "testing")]
                 tape: std::sync::OnceLock::new(),
             }),
@@ -275,11 +293,16 @@ impl Exporter {
 
     /// Hands over a closed span. Never blocks; what finds no room is counted.
     pub(crate) fn submit(&self, record: &SpanRecord) {
+        if let Some(copy) = self.moved() {
+            return copy.submit(record);
+        }
         let shared = &self.shared;
-        match shared.worker.load(Ordering::Acquire) {
-            ASLEEP => self.start(),
-            ENDED => return,
-            _ => {}
+        if record.head.start < shared.since {
+            return;
+        }
+        // Where it has ended, what closed meanwhile is counted below.
+        if shared.worker.load(Ordering::Acquire) == ASLEEP {
+            self.start();
         }
         let lost = u64::from(record.head.lost_fields)
             + u64::from(record.head.lost_events)
@@ -330,6 +353,9 @@ impl Exporter {
 
     /// The configuration has changed.
     pub(crate) fn configured(&self) {
+        if let Some(copy) = self.here() {
+            return copy.configured();
+        }
         let config = self.shared.config.load();
         self.shared.queue.set_bounds(bounds(&config));
         self.shared.log.set_verbose(config.verbose);
@@ -440,6 +466,9 @@ impl Exporter {
     }
 
     fn send_update(&self, update: Update) {
+        if let Some(copy) = self.here() {
+            return copy.send_update(update);
+        }
         if self.shared.worker.load(Ordering::Acquire) >= ENDED || !self.command_update(update) {
             self.shared
                 .counters
@@ -489,6 +518,9 @@ impl Exporter {
 
     /// Asks for a flush; the answer is what to wait for.
     pub(crate) fn begin_flush(self: &Arc<Self>, timeout: Duration) -> Flushing {
+        if let Some(copy) = self.here() {
+            return copy.begin_flush(timeout);
+        }
         let before = self.shared.counters.progress();
         let started = Instant::now();
         Flushing {
@@ -531,24 +563,42 @@ impl Exporter {
                 .map_err(|error| error.after(elapsed));
             return self.tolerate(result);
         }
-        let now = self.shared.counters.progress();
+        self.tolerate(Err(self.out_of_time("flush", started, timeout, before)))
+    }
+
+    /// (accepted, failed) so far.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let here = self.here().map_or(self, |copy| copy);
+        here.shared.counters.progress()
+    }
+
+    /// What somebody is told who has waited in vain; `before` is how far things were when the waiting began.
+    pub(crate) fn out_of_time(
+        &self,
+        what: &str,
+        started: Instant,
+        timeout: Duration,
+        before: (u64, u64),
+    ) -> Error {
+        let here = self.here().map_or(self, |copy| copy);
+        let now = here.shared.counters.progress();
         let left = Left {
             sent: now.0.saturating_sub(before.0),
             failed: now.1.saturating_sub(before.1),
-            left: self.shared.queue.usage().0 as u64,
+            left: here.shared.queue.usage().0 as u64,
             spooled: 0,
-            elapsed,
+            elapsed: started.elapsed(),
         };
-        let cause = lock(&self.shared.health).unreachable.clone();
+        let cause = lock(&here.shared.health).unreachable.clone();
         let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
-        self.tolerate(Err(Error::new(
+        Error::new(
             Kind::Timeout,
             format!(
-                "flush did not finish within {timeout:?}: {} events sent, {} lost, {} still waiting{cause}",
+                "{what} did not finish within {timeout:?}: {} events sent, {} lost, {} still waiting{cause}",
                 left.sent, left.failed, left.left
             ),
         )
-        .with_report(left)))
+        .with_report(left)
     }
 
     /// Where the caller is to be told of no error, it is logged, and told as a report.
@@ -557,18 +607,23 @@ impl Exporter {
         result: Result<FlushReport, Error>,
     ) -> Result<FlushReport, Error> {
         let Err(error) = &result else { return result };
-        if self.shared.config.load().resilience != ResilienceLevel::Resilient {
+        let here = self.here().map_or(self, |copy| copy);
+        if here.shared.config.load().resilience != ResilienceLevel::Resilient {
             return result;
         }
-        self.shared.log.warn(&error.to_string());
+        here.shared.log.warn(&error.to_string());
         Ok(error.flush_report().unwrap_or_else(|| FlushReport {
-            left: self.shared.queue.usage().0 as u64,
+            left: here.shared.queue.usage().0 as u64,
             ..FlushReport::default()
         }))
     }
 
     /// Stops the worker for good, delivering what can be delivered in time.
-    fn request_stop(&self, deadline: Instant) -> Option<Arc<Pending<Result<FlushReport, Error>>>> {
+    fn request_stop(
+        &self,
+        deadline: Instant,
+        before: (u64, u64),
+    ) -> Option<Arc<Pending<Result<FlushReport, Error>>>> {
         let shared = &self.shared;
         if shared
             .worker
@@ -579,21 +634,34 @@ impl Exporter {
             return None;
         }
         let pending = Pending::new();
-        self.command(Command::Stop(deadline, Some(Arc::clone(&pending))));
+        let answer = Some(Arc::clone(&pending));
+        self.command(Command::Stop(deadline, before, answer));
         Some(pending)
     }
 
-    pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
+    /// Ends it; `before` is how far things were when the end began.
+    pub(crate) fn end(&self, timeout: Duration, before: (u64, u64)) -> Result<FlushReport, Error> {
+        if let Some(copy) = self.here() {
+            return copy.end(timeout, before);
+        }
         let started = Instant::now();
-        let before = self.shared.counters.progress();
         let kept = self.kept();
-        let Some(pending) = self.request_stop(deadline(started, timeout)) else {
+        let Some(pending) = self.request_stop(deadline(started, timeout), before) else {
             return Ok(FlushReport::default());
         };
         // The worker settles at the deadline; a little more, so that its report is heard.
         let result = pending.wait(deadline(started, timeout) + GRACE);
-        let result = self.flushed(result, started, timeout, before);
+        let result = match result {
+            Some(_) => self.flushed(result, started, timeout, before),
+            None => self.tolerate(Err(self.out_of_time("shutdown", started, timeout, before))),
+        };
         self.with_spooled(result, kept)
+    }
+
+    /// Whether an end would find nothing to do: no span has closed and nothing was asked for.
+    pub(crate) fn is_idle(&self) -> bool {
+        let here = self.here().map_or(self, |copy| copy);
+        here.shared.worker.load(Ordering::Acquire) != RUNNING
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -602,6 +670,9 @@ impl Exporter {
 
     /// Whether a flush would find nothing to do, or nobody to give it to.
     pub(crate) fn flush_is_futile(&self) -> bool {
+        if let Some(copy) = self.here() {
+            return copy.flush_is_futile();
+        }
         let health = lock(&self.shared.health);
         if health.unreachable.is_some() || health.key_rejected.is_some() {
             return true;
@@ -612,6 +683,9 @@ impl Exporter {
 
     /// What a flush would leave behind, and why it is not tried.
     pub(crate) fn why_futile(&self) -> Option<String> {
+        if let Some(copy) = self.here() {
+            return copy.why_futile();
+        }
         let left = self.shared.queue.usage().0;
         let health = lock(&self.shared.health);
         let why = match (&health.unreachable, health.key_rejected) {
@@ -624,18 +698,22 @@ impl Exporter {
 
     /// The owner is gone: the next record is worth a warning.
     pub(crate) fn orphan(&self) {
-        self.shared.orphaned.store(true, Ordering::Relaxed);
+        let here = self.here().map_or(self, |copy| copy);
+        here.shared.orphaned.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn attach(&self, dispatch: &Dispatch) {
-        self.shared.log.attach(dispatch);
+        self.log().attach(dispatch);
     }
 
     pub(crate) fn log(&self) -> &Log {
-        &self.shared.log
+        &self.moved().map_or(self, |copy| copy).shared.log
     }
 
     pub(crate) fn count_not_recorded(&self) {
+        if let Some(copy) = self.moved() {
+            return copy.count_not_recorded();
+        }
         self.shared
             .counters
             .not_recorded
@@ -649,10 +727,16 @@ impl Exporter {
 
     /// A closed span is kept back by sampling.
     pub(crate) fn count_sampled_out(&self) {
+        if let Some(copy) = self.moved() {
+            return copy.count_sampled_out();
+        }
         self.shared.queue.count_sampled_out();
     }
 
     pub(crate) fn count_cut(&self, count: u64) {
+        if let Some(copy) = self.moved() {
+            return copy.count_cut(count);
+        }
         self.shared.counters.cut.fetch_add(count, Ordering::Relaxed);
     }
 
@@ -662,6 +746,9 @@ impl Exporter {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        if let Some(copy) = self.here() {
+            return copy.stats();
+        }
         let counters = &self.shared.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = self.shared.queue.counts();
@@ -696,6 +783,9 @@ impl Exporter {
     }
 
     pub(crate) fn degradations(&self) -> Vec<Degradation> {
+        if let Some(copy) = self.here() {
+            return copy.degradations();
+        }
         let health = lock(&self.shared.health);
         let mut found = Vec::new();
         found.extend(health.refused.map(|status| Degradation::Refused { status }));
@@ -728,10 +818,12 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        if self.is_running() {
+        // In a copy of its process nobody would hear it.
+        if self.here().is_none() && self.is_running() {
             let timeout = self.shared.config.load().flush_timeout();
             let deadline = deadline(Instant::now(), timeout);
-            self.command(Command::Stop(deadline, None));
+            let before = self.shared.counters.progress();
+            self.command(Command::Stop(deadline, before, None));
         }
     }
 }
@@ -841,7 +933,28 @@ mod tests {
         assert_eq!((stats.in_flight, stats.queue_bytes), (0, 0));
         let flushed = exporter.begin_flush(Duration::from_secs(9)).wait_blocking();
         assert!(flushed.unwrap_err().is_delivery());
-        assert!(exporter.shutdown_blocking(Duration::ZERO).is_ok());
+        assert!(exporter.end(Duration::ZERO, (0, 0)).is_ok());
+    }
+
+    #[test]
+    fn an_end_gives_the_memory_back() {
+        let exporter = Arc::new(exporter());
+        let record = record();
+        for _ in 0..3 {
+            (0..500).for_each(|_| exporter.submit(&record));
+            let flushed = exporter
+                .begin_flush(Duration::from_secs(15))
+                .wait_blocking();
+            assert!(flushed.is_ok());
+        }
+        assert!(exporter.shared.queue.capacity() > 0);
+        assert!(exporter.end(Duration::from_secs(15), (0, 0)).is_ok());
+        // The thread answers first.
+        let far = Instant::now() + Duration::from_secs(15);
+        while exporter.shared.queue.capacity() > 0 && Instant::now() < far {
+            std::thread::yield_now();
+        }
+        assert_eq!(exporter.shared.queue.capacity(), 0);
     }
 
     #[test]
@@ -853,7 +966,7 @@ mod tests {
                 for _ in 0..4 {
                     scope.spawn(|| (0..200).for_each(|_| exporter.submit(&record)));
                 }
-                scope.spawn(|| exporter.shutdown_blocking(Duration::from_secs(9)));
+                scope.spawn(|| exporter.end(Duration::from_secs(9), (0, 0)));
             });
             let stats = exporter.stats();
             assert_balanced(&stats);

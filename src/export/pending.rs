@@ -77,6 +77,41 @@ impl<T> Pending<T> {
         }
     }
 
+    /// Waits until there is a result or the deadline passes; the result stays for others.
+    #[cfg(feature = "signal")]
+    pub(crate) fn peek(&self, deadline: Instant) -> Option<T>
+    where
+        T: Copy,
+    {
+        let mut state = lock(&self.state);
+        while state.result.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                break;
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        state.result
+    }
+
+    /// The result, which stays for others, when it is there.
+    #[cfg(feature = "signal")]
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<T>
+    where
+        T: Copy,
+    {
+        let mut state = lock(&self.state);
+        if let Some(result) = state.result {
+            return Poll::Ready(result);
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Waits without blocking. The deadline depends on no runtime: a short-lived thread watches it.
     pub(crate) async fn wait_async(self: &Arc<Self>, deadline: Instant) -> Option<T>
     where

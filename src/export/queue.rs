@@ -364,6 +364,12 @@ impl Queue {
     pub(crate) fn forfeit(&self) -> usize {
         let mut chunks: Vec<Chunk> = Vec::new();
         self.drain(&mut Vec::new(), &mut chunks);
+        for shard in lock(&self.shards).iter() {
+            let mut buffers = lock(&shard.buffers);
+            if buffers.chunk.heads.is_empty() {
+                buffers.chunk = Chunk::default();
+            }
+        }
         self.bytes.swap(0, Ordering::Relaxed);
         self.records.swap(0, Ordering::Relaxed)
     }
@@ -396,6 +402,16 @@ impl Queue {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.usage().0 == 0
+    }
+
+    /// The memory that is kept for records, whether or not there are any.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        let capacity = |shard: &Arc<Shard>| {
+            let buffers = lock(&shard.buffers);
+            buffers.chunk.bytes.capacity() + buffers.chunk.heads.capacity() * HEAD_BYTES
+        };
+        lock(&self.shards).iter().map(capacity).sum()
     }
 }
 

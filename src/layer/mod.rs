@@ -211,6 +211,13 @@ impl Shared {
             .any(|recorder| !recorder.table.is_empty())
     }
 
+    /// Takes no further spans, whatever subscribers remember of what is wanted.
+    pub(crate) fn close(&self) {
+        for recorder in self.recorders() {
+            recorder.table.close();
+        }
+    }
+
     /// Hands over the spans that are still open, marked unfinished.
     pub(crate) fn sweep(&self) {
         for recorder in self.recorders() {
@@ -505,9 +512,16 @@ impl Recorder {
     }
 
     fn on_close(&self, id: &Id) {
-        let Some(mut record) = self.table.remove(id.into_u64()) else {
+        let Some((record, watched)) = self.table.remove(id.into_u64()) else {
             return;
         };
+        self.hand_over(record);
+        if watched {
+            self.table.left();
+        }
+    }
+
+    fn hand_over(&self, mut record: Box<SpanRecord>) {
         if !record.is_recorded() {
             state::give_back(record);
             return;

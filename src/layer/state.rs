@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::event::carried::Carried;
@@ -25,6 +25,8 @@ const MAX_PER_BUCKET: usize = 1024;
 pub(crate) struct Table {
     buckets: Box<[Bucket]>,
     closed: AtomicBool,
+    /// Spans that were taken out since it was closed, and whose records are not handed over yet.
+    leaving: AtomicUsize,
 }
 
 /// On a cache line of its own.
@@ -80,6 +82,7 @@ impl Table {
         Self {
             buckets,
             closed: AtomicBool::new(false),
+            leaving: AtomicUsize::new(0),
         }
     }
 
@@ -146,23 +149,37 @@ impl Table {
         self.with(id, |_| ()).is_some()
     }
 
-    pub(crate) fn remove(&self, id: u64) -> Option<Box<SpanRecord>> {
+    /// Takes a span out; whether [`left`](Self::left) is to be called when its record has been handed over.
+    pub(crate) fn remove(&self, id: u64) -> Option<(Box<SpanRecord>, bool)> {
         let mut spans = lock(self.bucket(id));
         let spans = &mut *spans;
-        if let Some(index) = spans.few.iter().position(|(known, _)| *known == id) {
-            return Some(spans.few.swap_remove(index).1);
-        }
-        if spans.many.is_empty() {
+        let record = if let Some(index) = spans.few.iter().position(|(known, _)| *known == id) {
+            spans.few.swap_remove(index).1
+        } else if spans.many.is_empty() {
             return None;
+        } else {
+            spans.many.remove(&id)?
+        };
+        // Noted under the lock, so that whoever finds the table empty knows of it.
+        let watched = self.closed.load(Ordering::Relaxed);
+        if watched {
+            self.leaving.fetch_add(1, Ordering::AcqRel);
         }
-        spans.many.remove(&id)
+        Some((record, watched))
     }
 
+    /// The record of a span that was taken out has been handed over.
+    pub(crate) fn left(&self) {
+        self.leaving.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether there is no span, nor one on its way out since the table was closed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.buckets.iter().all(|bucket| {
+        let empty = self.buckets.iter().all(|bucket| {
             let spans = lock(&bucket.spans);
             spans.few.is_empty() && spans.many.is_empty()
-        })
+        });
+        empty && self.leaving.load(Ordering::Acquire) == 0
     }
 
     /// Takes no further spans.

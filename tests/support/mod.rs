@@ -6,7 +6,7 @@ pub mod traced;
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -79,15 +79,7 @@ pub fn in_process_of_its_own(
     test: &str,
     variables: &[(&str, &str)],
 ) -> Option<std::process::Output> {
-    if std::env::var_os("TEST_IN_ITS_OWN_PROCESS").is_some() {
-        return None;
-    }
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
-    command
-        .env("TEST_IN_ITS_OWN_PROCESS", "1")
-        .envs(variables.iter().copied());
-    let output = command.output().unwrap();
+    let output = process_of_its_own(test, variables)?.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
         output.status.success(),
@@ -107,6 +99,20 @@ pub fn said(output: &std::process::Output) -> String {
         }
     }
     said
+}
+
+/// A test of this file once more, to be run alone in a process with these variables, which may end as it likes. `None`:
+/// this is that process.
+pub fn process_of_its_own(test: &str, variables: &[(&str, &str)]) -> Option<std::process::Command> {
+    if std::env::var_os("TEST_IN_ITS_OWN_PROCESS").is_some() {
+        return None;
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    command
+        .env("TEST_IN_ITS_OWN_PROCESS", "1")
+        .envs(variables.iter().copied());
+    Some(command)
 }
 
 /// Waits until something is so.
@@ -198,6 +204,7 @@ struct State {
     /// Requests are taken, and not answered.
     held: bool,
     connections: usize,
+    streams: Vec<TcpStream>,
     rule: Option<Rule>,
 }
 
@@ -219,7 +226,10 @@ impl Recorder {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
-                shared.0.lock().unwrap().connections += 1;
+                let mut state = shared.0.lock().unwrap();
+                state.connections += 1;
+                state.streams.extend(stream.try_clone());
+                drop(state);
                 std::thread::spawn(move || serve(stream, &shared));
             }
         });
@@ -273,6 +283,13 @@ impl Recorder {
 
     pub fn connections(&self) -> usize {
         self.state.0.lock().unwrap().connections
+    }
+
+    /// Closes all connections, as a server does with those that are idle.
+    pub fn hang_up(&self) {
+        for stream in self.state.0.lock().unwrap().streams.drain(..) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
     }
 
     /// The spans of each request for traces.

@@ -424,7 +424,7 @@ mod tests {
             let sessions: Vec<SessionId> = (0..9).map(|_| SessionId::random()).collect();
             let (mut short, mut long) = (batch(), batch());
             let mut plans = Plans::default();
-            let anchor = Anchor::now();
+            let anchor = crate::clock::Timeline::default().anchor();
             for (callsite, session, values, is_root) in &spans {
                 let meta = callsites[*callsite];
                 let head = head(meta, sessions[usize::from(*session)], u64::from(!is_root));
@@ -457,7 +457,7 @@ mod tests {
             fields::put(&mut bytes, Key::Field(0), value, 100);
             let mut out = vec![1];
             let mut common = Common::default();
-            let anchor = Anchor::now();
+            let anchor = crate::clock::Timeline::default().anchor();
             let taken = plans.put(&mut out, &mut common, &head, &bytes, anchor, &settings);
             assert_eq!(taken, short, "{callsite}");
             assert_eq!(out.len() > 1, short);

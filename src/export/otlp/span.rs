@@ -453,7 +453,7 @@ impl<'a> Reading<'a> {
 
     fn finish(mut self, head: &Head, anchor: Anchor, settings: &'a Settings) -> Span<'a> {
         let start = anchor.unix_nanos(head.start);
-        let end = anchor.unix_nanos(head.end.max(head.start)).max(start);
+        let end = anchor.unix_nanos(head.end).max(start);
         let dropped_events = self.trim_events(settings.max_events);
         let (event_type, span_kind, known) = self.event_type(head.meta, settings);
         self.translate(head.meta, &event_type);

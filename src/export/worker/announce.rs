@@ -228,7 +228,12 @@ impl Worker {
         }
         if !calls.is_empty() {
             self.beside += 1;
-            let announcing = Announcing::new(Arc::clone(transport), Arc::clone(config), calls, self.is_cut_off());
+            let announcing = Announcing::new(
+                Arc::clone(transport),
+                Arc::clone(config),
+                calls,
+                self.is_cut_off(),
+            );
             self.tasks.spawn(announcing.beside());
         }
     }

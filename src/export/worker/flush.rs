@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::{Answer, Flush, Stop, Worker};
 use crate::error::{Error, Kind, Left};
-use crate::export::ENDED;
 use crate::export::report::{DropReason, FlushReport};
+use crate::export::{ENDED, FAILED, failed};
 use crate::sync::lock;
 
 impl Worker {
@@ -23,10 +23,14 @@ impl Worker {
         });
     }
 
-    pub(super) fn begin_stop(&mut self, deadline: Instant, pending: Option<Answer>) {
+    pub(super) fn begin_stop(
+        &mut self,
+        deadline: Instant,
+        (exported, failed): (u64, u64),
+        pending: Option<Answer>,
+    ) {
         self.take_records();
         self.hurry();
-        let (exported, failed) = self.shared.counters.progress();
         let stop = self.stop.get_or_insert(Stop {
             deadline,
             waiting: Vec::new(),
@@ -147,6 +151,21 @@ impl Worker {
     }
 }
 
+/// A worker that panics answers those who wait at once; one that has ended has done so already.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.worker.store(FAILED, Ordering::Release);
+            self.shared.abandon(DropReason::WorkerFailed);
+        }
+        let flushes = self.flushes.drain(..).map(|flush| flush.pending);
+        let stops = self.stop.take().into_iter().flat_map(|stop| stop.waiting);
+        for pending in flushes.chain(stops) {
+            pending.settle(Err(failed()));
+        }
+    }
+}
+
 const LOST: &str = "the endpoint refused them or they were lost";
 
 fn refused(status: u16) -> String {
@@ -167,4 +186,43 @@ fn undelivered(kind: Kind, report: FlushReport, why: &str) -> Error {
         left,
         ..Left::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::config::live::Live;
+    use crate::environment::Environment;
+    use crate::export::{Exporter, Pending};
+    use crate::id::SessionId;
+
+    #[test]
+    fn a_worker_that_panics_answers_those_who_wait() {
+        let config = Arc::new(Live::new(Config::default()));
+        let strategy = Environment::Standard.strategy();
+        let exporter = Exporter::new(1, config, strategy, SessionId::random());
+        let shared = Arc::clone(&exporter.shared);
+        let (flush, stop) = (Pending::new(), Pending::new());
+        let far = Instant::now() + Duration::from_secs(60);
+        let thread = {
+            let (flush, stop) = (Arc::clone(&flush), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                let mut worker = Worker::new(shared);
+                worker.begin_flush(flush);
+                worker.begin_stop(far, (0, 0), Some(stop));
+                std::panic::resume_unwind(Box::new("in the worker"));
+            })
+        };
+        for pending in [flush, stop] {
+            let answer = pending.wait(far).expect("an answer before the deadline");
+            assert!(answer.unwrap_err().is_delivery());
+        }
+        assert!(thread.join().is_err());
+        assert_eq!(exporter.shared.worker.load(Ordering::Acquire), FAILED);
+        assert!(exporter.end(Duration::ZERO, (0, 0)).is_ok());
+    }
 }

@@ -35,7 +35,7 @@ use super::report::{DropReason, FlushReport};
 use super::retry::Profile;
 use super::transport::{Failure, Reply, Transport};
 use super::{Command, ENDED, FAILED, Shared, Update, requests};
-use crate::clock;
+use crate::clock::{self, Timeline};
 use crate::config::Config;
 use crate::error::Error;
 use crate::id::SessionId;
@@ -62,7 +62,10 @@ pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
             // The HTTP stack may be used by the program too.
             rebuild_interest();
             let _quiet = quiet();
-            clock::calibrate();
+            // In a copy of a process a calibration that the original was busy with would never end.
+            if shared.generation == 0 {
+                clock::calibrate();
+            }
             let ended = catch_unwind(AssertUnwindSafe(|| work(&shared)));
             let failure = match ended {
                 Ok(Ok(())) => None,
@@ -226,6 +229,7 @@ struct Worker {
     alarms: [Option<Instant>; 3],
     stop: Option<Stop>,
     next_tick: Instant,
+    timeline: Timeline,
 }
 
 impl Worker {
@@ -299,6 +303,7 @@ impl Worker {
             alarms: [None; 3],
             stop: None,
             next_tick,
+            timeline: Timeline::default(),
         }
     }
 
@@ -330,6 +335,8 @@ impl Worker {
                     let now = Instant::now();
                     if now >= self.next_tick {
                         self.next_tick = now + self.shared.config.load().flush_interval;
+                        // A suspension of the host is noticed near to where it was.
+                        let _ = self.timeline.anchor();
                         if self.shared.config.load().flush_on_timer {
                             self.take_records();
                         }
@@ -420,7 +427,9 @@ impl Worker {
                 Command::Configured => {}
                 #[cfg(feature = "spool")]
                 Command::Keep(pending) => self.keep_now(&pending),
-                Command::Stop(deadline, pending) => self.begin_stop(deadline, pending),
+                Command::Stop(deadline, before, pending) => {
+                    self.begin_stop(deadline, before, pending);
+                }
             }
         }
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::pace::Place;
 use super::excerpt::{describe, excerpt};
+use super::pace::Place;
 use super::{Letter, Shipment, Worker};
 use crate::config::Config;
 use crate::export::otlp::Batch;

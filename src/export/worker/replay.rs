@@ -447,7 +447,8 @@ impl Worker {
         pace.fail(hint, self.config.retry_give_up, id::random());
         if self.traces.is_failing() {
             // One outage, one pace.
-            self.traces.fail(hint, self.config.retry_give_up, id::random());
+            self.traces
+                .fail(hint, self.config.retry_give_up, id::random());
         }
     }
 }

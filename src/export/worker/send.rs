@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use super::announce::Announcing;
 use super::{Done, Parcel, STOPPED, Shipment, Worker};
-use crate::clock::Anchor;
 use crate::config::{Config, Field, Source};
 use crate::export::otlp::{Notes, Settings, redacted};
 use crate::export::requests;
@@ -103,7 +102,7 @@ impl Worker {
             event_types: config.event_types.clone(),
         };
         self.tell_losses();
-        let anchor = Anchor::now();
+        let anchor = self.timeline.anchor();
         let mut batch = self.envelope.batch();
         let first = self.batched;
         let mut cost = 0;
