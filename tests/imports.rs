@@ -185,3 +185,30 @@ fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
     }
     found
 }
+
+/// The page on reliability names tests; whoever renames one is to see it there.
+#[test]
+fn the_page_on_reliability_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tests = BTreeSet::new();
+    for file in [root.join("src"), root.join("tests")]
+        .iter()
+        .flat_map(|folder| sources(folder))
+    {
+        let text = fs::read_to_string(&file).expect("a source file");
+        for found in text.split("fn ").skip(1) {
+            tests.insert(names(found)[0].to_owned());
+        }
+    }
+    let page = fs::read_to_string(root.join("src/docs/reliability.md")).expect("the page");
+    let (_, table) = page.split_once("| # | scenario ").expect("the table");
+    let named: Vec<&str> = table
+        .lines()
+        .filter_map(|row| row.split('|').nth(4))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| name.contains('_') && !name.contains(['/', '.']))
+        .collect();
+    let gone: Vec<&&str> = named.iter().filter(|name| !tests.contains(**name)).collect();
+    assert!(named.len() > 60, "{named:?}");
+    assert!(gone.is_empty(), "no such tests: {gone:?}");
+}
