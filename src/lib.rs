@@ -58,6 +58,7 @@
 //! | `rustls` | ✔ | `https://` endpoints, by rustls with the platform's certificates |
 //! | `server` | | the local server: SQLite, web pages |
 //! | `cli` | | the command `hh`, and the server with it |
+//! | `api` | | a typed client of the REST API: `honeyhive::api` |
 //! | `testing` | | the events of a closure, for your own tests: `honeyhive::testing` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -96,6 +97,8 @@ mod sample;
 pub mod session;
 mod sync;
 
+#[cfg(feature = "api")]
+pub mod api;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

@@ -42,6 +42,9 @@ pub struct HoneyHive {
     closing: Arc<Closing>,
     /// Held while the configuration is changed, so that no change is lost.
     changing: Mutex<()>,
+    /// What others keep with the instance: the REST client.
+    #[cfg(feature = "api")]
+    client: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
 /// What spans that are still open at shutdown are waited for.
@@ -117,6 +120,8 @@ impl HoneyHive {
             closed,
             closing,
             changing: Mutex::new(()),
+            #[cfg(feature = "api")]
+            client: std::sync::OnceLock::new(),
         }
     }
 
@@ -170,6 +175,15 @@ impl HoneyHive {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// What `make` made of the configuration in force, the first time it was asked for.
+    #[cfg(feature = "api")]
+    pub(crate) fn keep(
+        &self,
+        make: impl FnOnce(Arc<Live<Config>>) -> Arc<dyn std::any::Any + Send + Sync>,
+    ) -> Arc<dyn std::any::Any + Send + Sync> {
+        Arc::clone(self.client.get_or_init(|| make(Arc::clone(&self.config))))
     }
 
     /// The resolved configuration.

@@ -7,8 +7,8 @@ mod pending;
 mod queue;
 pub(crate) mod report;
 mod requests;
-mod retry;
-mod transport;
+pub(crate) mod retry;
+pub(crate) mod transport;
 mod worker;
 
 use std::collections::VecDeque;

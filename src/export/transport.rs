@@ -103,26 +103,30 @@ impl Http {
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("honeyhive-rust/", env!("CARGO_PKG_VERSION")))
             .pool_idle_timeout(Duration::from_secs(60))
-            .redirect(reqwest::redirect::Policy::custom(|attempt| {
-                let secure = |url: &reqwest::Url| url.scheme() == "https";
-                let downgraded =
-                    attempt.previous().last().is_some_and(secure) && !secure(attempt.url());
-                // The others turn a POST into a GET, whose 200 would pass for a delivery.
-                let keeps_method = matches!(attempt.status().as_u16(), 307 | 308);
-                if downgraded || !keeps_method || attempt.previous().len() > MAX_REDIRECTS {
-                    attempt.stop()
-                } else {
-                    attempt.follow()
-                }
-            }));
+            .redirect(redirects());
         let builder = with_tls(builder, https)?;
         let client = builder.build()?;
         Ok(Self { client })
     }
 }
 
+/// Which redirects are followed; the key goes to no other host with them.
+pub(crate) fn redirects() -> reqwest::redirect::Policy {
+    reqwest::redirect::Policy::custom(|attempt| {
+        let secure = |url: &reqwest::Url| url.scheme() == "https";
+        let downgraded = attempt.previous().last().is_some_and(secure) && !secure(attempt.url());
+        // The others turn a POST into a GET, whose 200 would pass for a delivery.
+        let keeps_method = matches!(attempt.status().as_u16(), 307 | 308);
+        if downgraded || !keeps_method || attempt.previous().len() > MAX_REDIRECTS {
+            attempt.stop()
+        } else {
+            attempt.follow()
+        }
+    })
+}
+
 #[cfg(feature = "rustls")]
-fn with_tls(
+pub(crate) fn with_tls(
     builder: reqwest::ClientBuilder,
     https: bool,
 ) -> Result<reqwest::ClientBuilder, Failure> {
@@ -147,7 +151,7 @@ fn with_tls(
 }
 
 #[cfg(not(feature = "rustls"))]
-fn with_tls(
+pub(crate) fn with_tls(
     builder: reqwest::ClientBuilder,
     https: bool,
 ) -> Result<reqwest::ClientBuilder, Failure> {
@@ -199,7 +203,7 @@ impl Transport for Http {
 }
 
 /// The error and its causes, without the URL, which may hold secrets.
-fn describe(error: &reqwest::Error) -> String {
+pub(crate) fn describe(error: &reqwest::Error) -> String {
     let kind = if error.is_timeout() {
         "timed out"
     } else if error.is_connect() {
