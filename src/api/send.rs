@@ -21,7 +21,7 @@ use crate::id;
 const MAX_ANSWER: usize = 64 << 20;
 const MAX_EXPORT: usize = 512 << 20;
 /// Of an answer that says why something failed, this much is read, and that much is shown.
-const MAX_REFUSAL: usize = 64 << 10;
+const MAX_REFUSAL: usize = 4 << 20;
 const MAX_MESSAGE: usize = 512;
 
 /// A call that is being put together.
@@ -357,6 +357,8 @@ impl Answer {
 
     pub(crate) fn refusal(&self, call: &'static str, config: &Config) -> Error {
         let (message, code) = said(&self.body);
+        // A line break would let a server write lines of its own into a log.
+        let message = message.map(|text| text.replace(char::is_control, " "));
         let message = message.map(|text| cut(scrubbed(text, config)));
         let code = code.map(|text| {
             let room = MAX_MESSAGE - message.as_ref().map_or(0, String::len);
@@ -463,7 +465,7 @@ fn said(body: &[u8]) -> (Option<String>, Option<String>) {
         let plain = String::from_utf8_lossy(body);
         let plain = plain.trim();
         let shown = !plain.is_empty() && !plain.starts_with(['<', '{', '[']);
-        return (shown.then(|| plain.replace(char::is_control, " ")), None);
+        return (shown.then(|| plain.to_owned()), None);
     };
     let error = value.get("error");
     let message = value
