@@ -36,6 +36,7 @@
 //! * [`registry`] has a default instance and handles to all of them, for several in one process.
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
 //!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
+//! * The REST API has a typed client, in the feature `api`: `honeyhive::api`, [`HoneyHive`]'s method `api`.
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
 //!

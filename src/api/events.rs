@@ -146,7 +146,7 @@ request! {
         duration: [number],
     }
 
-    /// What changes in an event or a session. What is not set stays as it is; objects are merged.
+    /// What changes in an event or a session. What is not set stays as it is.
     EventUpdate() {
         /// Its outputs, an object or null.
         outputs: [json],

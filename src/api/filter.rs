@@ -264,7 +264,8 @@ impl DateRange {
 
     /// From then on.
     pub fn since(from: impl Into<Timestamp>) -> Self {
-        Self::between(from, "9999-12-31T23:59:59.999Z")
+        // Far away, and within what every library of dates can tell.
+        Self::between(from, "9000-01-01T00:00:00.000Z")
     }
 
     /// Until then.

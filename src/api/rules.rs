@@ -36,12 +36,12 @@ pub(crate) struct Breach {
 
 pub(crate) fn check(rules: Rules, fields: &Map<String, Value>) -> Result<(), Breach> {
     for (path, rule) in rules {
-        walk(path, String::new(), fields, *rule)?;
+        walk(path, "", fields, *rule)?;
     }
     Ok(())
 }
 
-fn walk(path: &str, at: String, fields: &Map<String, Value>, rule: Rule) -> Result<(), Breach> {
+fn walk(path: &str, at: &str, fields: &Map<String, Value>, rule: Rule) -> Result<(), Breach> {
     let (segment, rest) = match path.split_once('.') {
         Some((segment, rest)) => (segment, Some(rest)),
         None => (path, None),
@@ -59,14 +59,14 @@ fn walk(path: &str, at: String, fields: &Map<String, Value>, rule: Rule) -> Resu
             for (index, item) in items.iter().enumerate() {
                 let at = format!("{at}[{index}]");
                 match (item, rest) {
-                    (Value::Object(inner), Some(rest)) => walk(rest, at, inner, rule)?,
+                    (Value::Object(inner), Some(rest)) => walk(rest, &at, inner, rule)?,
                     (_, Some(_)) => return Err(breach(at, "is no object".to_owned())),
                     (item, None) => judge(at, Some(item), rule)?,
                 }
             }
             Ok(())
         }
-        (Some(Value::Object(inner)), Some(rest)) => walk(rest, at, inner, rule),
+        (Some(Value::Object(inner)), Some(rest)) => walk(rest, &at, inner, rule),
         (_, Some(_)) => Ok(()),
         (value, None) => judge(at, value, rule),
     }
@@ -79,7 +79,7 @@ fn breach(field: String, what: String) -> Breach {
 fn judge(at: String, value: Option<&Value>, rule: Rule) -> Result<(), Breach> {
     let wrong = match (rule, value) {
         (Rule::Required, None | Some(Value::Null)) => Some("is required".to_owned()),
-        (Rule::Required, Some(_)) | (_, None) => None,
+        (_, None) => None,
         (Rule::MaxLength(limit), Some(Value::String(text))) => {
             let length = text.chars().count();
             (length > limit).then(|| format!("has {length} characters; expected at most {limit}"))
@@ -112,7 +112,7 @@ fn judge(at: String, value: Option<&Value>, rule: Rule) -> Result<(), Breach> {
         (Rule::Object, Some(value)) => {
             (!value.is_object() && !value.is_null()).then(|| "is no object".to_owned())
         }
-        (Rule::MaxLength(_) | Rule::NotEmpty | Rule::OneOf(_), Some(_)) => None,
+        (Rule::Required | Rule::MaxLength(_) | Rule::NotEmpty | Rule::OneOf(_), Some(_)) => None,
     };
     match wrong {
         Some(what) => Err(breach(at, what)),
