@@ -15,6 +15,8 @@ use honeyhive::api::{
     Filter, Mapping, NewEvent, NewSession, Pages, Rows, RunQuery, SessionProperties, blocking,
 };
 use serde_json::{Value, json};
+use tracing_subscriber::layer::SubscriberExt as _;
+
 use support::{Recorder, Reply, Request, settings, until};
 
 fn builder(url: &str) -> Builder {
@@ -386,7 +388,10 @@ async fn more_ids_than_a_request_takes_are_asked_for_in_parts() {
         ids.iter().collect::<Vec<_>>()
     );
     assert_eq!(
-        runs[0].status.as_ref().map(|status| status.as_str()),
+        runs[0]
+            .status
+            .as_ref()
+            .map(honeyhive::api::RunStatus::as_str),
         Some("odd")
     );
     assert_eq!(recorder.requests().len(), 6);
@@ -414,6 +419,38 @@ async fn connections_are_used_again() {
     assert_eq!((recorder.requests().len(), recorder.connections()), (5, 1));
 }
 
+/// Counts the spans that this crate makes.
+struct OwnSpans(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for OwnSpans {
+    fn on_new_span(
+        &self,
+        attributes: &tracing::span::Attributes<'_>,
+        _: &tracing::span::Id,
+        _: tracing_subscriber::layer::Context<'_, S>,
+    ) {
+        if attributes.metadata().target().starts_with("honeyhive") {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_make_no_spans() {
+    let (recorder, asked) = events(5, |_| json!({"count": 5}));
+    let spans = Arc::new(AtomicUsize::new(0));
+    let subscriber = tracing_subscriber::registry().with(OwnSpans(Arc::clone(&spans)));
+    let _inside = tracing::subscriber::set_default(subscriber);
+    tracing::info_span!(target: "honeyhive_like", "mine").in_scope(|| {});
+    let found = client(&recorder.url)
+        .events()
+        .search(EventQuery::new().limit(2))
+        .all()
+        .await;
+    assert_eq!((found.unwrap().len(), asked.load(Ordering::SeqCst)), (5, 3));
+    assert_eq!(spans.load(Ordering::SeqCst), 1, "besides the one made here");
+}
+
 #[tokio::test]
 async fn events_are_deleted_where_a_server_can() {
     for (delete, get, unsupported, missing) in [
@@ -434,12 +471,12 @@ async fn events_are_deleted_where_a_server_can() {
         });
         let error = client(&recorder.url).events().delete("e").await.err();
         assert_eq!(
-            error.as_ref().map(|error| error.is_unsupported()),
+            error.as_ref().map(honeyhive::Error::is_unsupported),
             unsupported,
             "{error:?}"
         );
         assert_eq!(
-            error.as_ref().map(|error| error.is_not_found()),
+            error.as_ref().map(honeyhive::Error::is_not_found),
             missing,
             "{error:?}"
         );

@@ -488,6 +488,21 @@ fn outside_a_runtime_a_call_is_an_error_and_no_panic() {
     );
 }
 
+#[test]
+fn a_runtime_that_lacks_something_is_an_error_and_no_panic() {
+    let recorder = Recorder::start();
+    let client = client(&recorder.url);
+    let bare = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let error = bare.block_on(client.runs().get("r")).unwrap_err();
+    assert!(
+        error.is_config() && error.to_string().contains("I/O and time"),
+        "{error}"
+    );
+    assert_eq!(recorder.requests().len(), 0);
+}
+
 /// A server that says whatever it was told last, with the key in it.
 struct Parrot {
     words: Arc<Mutex<(u16, String)>>,

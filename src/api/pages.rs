@@ -32,7 +32,8 @@ impl<T> Page<T> {
     pub(crate) fn of(items: Vec<T>, number: u64, limit: u64, total: Option<u64>) -> Self {
         let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
         // Some servers count what is on the page: that number says nothing of other pages.
-        let counted = total.is_some_and(|total| total > count && number * limit >= total);
+        let counted =
+            total.is_some_and(|total| total > count && number.saturating_mul(limit) >= total);
         Self {
             more: count >= limit && count > 0 && !counted,
             items,
@@ -133,7 +134,7 @@ impl<T> Pages<T> {
         self.total = page.total;
         let same = page.mark.is_some() && page.mark == self.mark;
         self.mark.clone_from(&page.mark);
-        self.next = (page.more && !same).then_some(number + 1);
+        self.next = (page.more && !same).then_some(number.saturating_add(1));
         if page.items.is_empty() || same {
             return Poll::Ready(Ok(None));
         }

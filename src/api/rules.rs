@@ -77,42 +77,41 @@ fn breach(field: String, what: String) -> Breach {
 }
 
 fn judge(at: String, value: Option<&Value>, rule: Rule) -> Result<(), Breach> {
+    let required = matches!(rule, Rule::Required);
+    let Some(value) = value.filter(|value| !required || !value.is_null()) else {
+        return match required {
+            true => Err(breach(at, "is required".to_owned())),
+            false => Ok(()),
+        };
+    };
     let wrong = match (rule, value) {
-        (Rule::Required, None | Some(Value::Null)) => Some("is required".to_owned()),
-        (_, None) => None,
-        (Rule::MaxLength(limit), Some(Value::String(text))) => {
+        (Rule::MaxLength(limit), Value::String(text)) => {
             let length = text.chars().count();
             (length > limit).then(|| format!("has {length} characters; expected at most {limit}"))
         }
-        (Rule::NotEmpty, Some(Value::String(text))) if text.is_empty() => {
-            Some("is empty".to_owned())
-        }
-        (Rule::NotEmpty, Some(Value::Array(items))) if items.is_empty() => {
-            Some("is empty".to_owned())
-        }
-        (Rule::OneOf(words), Some(Value::String(text))) => {
+        (Rule::NotEmpty, Value::String(text)) if text.is_empty() => Some("is empty".to_owned()),
+        (Rule::NotEmpty, Value::Array(items)) if items.is_empty() => Some("is empty".to_owned()),
+        (Rule::OneOf(words), Value::String(text)) => {
             let known = words.contains(&text.as_str());
             (!known).then(|| format!("is {:?}; expected one of {}", cut(text), words.join(", ")))
         }
-        (Rule::OneOf(words), Some(value)) if !value.is_null() => {
+        (Rule::OneOf(words), value) if !value.is_null() => {
             Some(format!("is no text; expected one of {}", words.join(", ")))
         }
-        (Rule::Number, Some(value)) => {
-            (!value.is_number()).then(|| "is no finite number".to_owned())
-        }
-        (Rule::Range(min, max), Some(value)) => match value.as_f64() {
+        (Rule::Number, value) => (!value.is_number()).then(|| "is no finite number".to_owned()),
+        (Rule::Range(min, max), value) => match value.as_f64() {
             Some(number) if (min..=max).contains(&number) => None,
             Some(number) => Some(format!("is {number}; expected {min} to {max}")),
             None => Some(format!("is no finite number; expected {min} to {max}")),
         },
-        (Rule::Above(limit), Some(value)) => value
+        (Rule::Above(limit), value) => value
             .as_f64()
             .filter(|number| number <= &limit)
             .map(|number| format!("is {number}; expected more than {limit}")),
-        (Rule::Object, Some(value)) => {
+        (Rule::Object, value) => {
             (!value.is_object() && !value.is_null()).then(|| "is no object".to_owned())
         }
-        (Rule::Required | Rule::MaxLength(_) | Rule::NotEmpty | Rule::OneOf(_), Some(_)) => None,
+        _ => None,
     };
     match wrong {
         Some(what) => Err(breach(at, what)),

@@ -1,5 +1,9 @@
 //! The one way a call leaves: rules, key, address, attempts, answer. Knows operations as rows of a table, not resources.
 
+use std::future::{Future as _, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -113,7 +117,22 @@ impl Request<'_> {
     }
 
     /// Sends it until there is an answer that is not worth another attempt.
+    ///
+    /// A runtime without I/O or time makes the library below panic: that is an error like others.
     pub(crate) async fn exchange(self) -> Result<Answer, Error> {
+        let call = self.operation.call;
+        let mut trying = pin!(self.try_all());
+        poll_fn(|cx| {
+            catch_unwind(AssertUnwindSafe(|| trying.as_mut().poll(cx))).unwrap_or_else(|_| {
+                let reason =
+                    "the HTTP client panicked; does the runtime have I/O and time enabled?";
+                Poll::Ready(Err(refused(Kind::Config, call, reason)))
+            })
+        })
+        .await
+    }
+
+    async fn try_all(self) -> Result<Answer, Error> {
         let config = self.client.config();
         let call = self.operation.call;
         self.check(&config)?;
@@ -361,7 +380,8 @@ impl Answer {
         let message = message.map(|text| text.replace(char::is_control, " "));
         let message = message.map(|text| cut(scrubbed(text, config)));
         let code = code.map(|text| {
-            let room = MAX_MESSAGE - message.as_ref().map_or(0, String::len);
+            let taken = message.as_ref().map_or(0, String::len);
+            let room = MAX_MESSAGE.saturating_sub(taken);
             cut_to(scrubbed(text, config), room.min(64))
         });
         let reason = http::StatusCode::from_u16(self.status)
