@@ -452,15 +452,20 @@ async fn a_missing_key_is_refused_before_sending() {
 }
 
 #[tokio::test]
-async fn a_redirect_takes_the_key_to_no_other_host() {
+async fn a_redirect_stays_on_the_server() {
     let (first, second) = (Recorder::start(), Recorder::start());
     second.answer_by(|_| Some(Reply::status(200).body(r#"{"datasets": []}"#)));
     let away = format!("{}/v1/datasets", second.url);
-    first.answer_by(move |request| match request.path.as_str() {
-        "/v1/datasets" => Some(Reply::status(307).header("location", "/moved")),
-        _ => Some(Reply::status(308).header("location", &away)),
+    first.answer_by(move |request| {
+        Some(match request.path.as_str() {
+            "/v1/datasets" => Reply::status(307).header("location", "/moved"),
+            "/moved" => Reply::status(200).body(r#"{"datasets": []}"#),
+            "/v1/runs/round" => Reply::status(307).header("location", "/v1/runs/round"),
+            _ => Reply::status(308).header("location", &away),
+        })
     });
-    let found = client(&first.url).datasets().list(Default::default()).await;
+    let client = client(&first.url);
+    let found = client.datasets().list(Default::default()).await;
     assert!(found.unwrap().is_empty());
     let here = first.requests();
     assert_eq!(here.len(), 2);
@@ -468,10 +473,18 @@ async fn a_redirect_takes_the_key_to_no_other_host() {
         here.iter()
             .all(|request| request.header("authorization").is_some())
     );
-    let there = second.requests();
-    assert_eq!(there.len(), 1);
-    assert_eq!(there[0].header("authorization"), None);
-    assert!(!format!("{there:?}").contains(KEY));
+    // Neither the key nor the data goes to another server, and no circle is run for ever.
+    let error = client.runs().get("r").await.unwrap_err();
+    assert_eq!((error.status(), error.attempts()), (Some(308), Some(1)));
+    let error = client
+        .datasets()
+        .update("d", Default::default())
+        .await
+        .unwrap_err();
+    assert_eq!(error.status(), Some(308));
+    assert_eq!(second.requests().len(), 0);
+    let error = client.runs().get("round").await.unwrap_err();
+    assert_eq!(error.status(), Some(307), "{error}");
 }
 
 #[test]

@@ -20,11 +20,26 @@ use super::sessions::Sessions;
 use crate::config::live::Live;
 use crate::config::{self, Config, Sources};
 use crate::error::Error;
-use crate::export::transport::{redirects, with_tls};
+use crate::export::transport::secured;
 use crate::lifecycle::HoneyHive;
 use crate::sync::lock;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_REDIRECTS: usize = 3;
+
+/// Redirects are followed on the same server, where they keep the method. Elsewhere neither key nor data has any business.
+fn redirects() -> reqwest::redirect::Policy {
+    reqwest::redirect::Policy::custom(|attempt| {
+        let here = attempt.previous().last().map(reqwest::Url::origin);
+        let elsewhere = here != Some(attempt.url().origin());
+        let keeps_method = matches!(attempt.status().as_u16(), 307 | 308);
+        if elsewhere || !keeps_method || attempt.previous().len() > MAX_REDIRECTS {
+            attempt.stop()
+        } else {
+            attempt.follow()
+        }
+    })
+}
 
 /// A client of the platform's REST API, or of the local server.
 ///
@@ -240,8 +255,7 @@ impl Client {
             .user_agent(concat!("honeyhive-rust/", env!("CARGO_PKG_VERSION")))
             .pool_idle_timeout(Duration::from_secs(60))
             .redirect(redirects());
-        let builder = with_tls(builder, https).map_err(|failure| failure.reason)?;
-        let client = builder.build().map_err(|error| error.to_string())?;
+        let client = secured(builder, https).map_err(|failure| failure.reason)?;
         *http = Some((https, client.clone()));
         Ok(client)
     }

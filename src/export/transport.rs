@@ -103,30 +103,26 @@ impl Http {
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("honeyhive-rust/", env!("CARGO_PKG_VERSION")))
             .pool_idle_timeout(Duration::from_secs(60))
-            .redirect(redirects());
+            .redirect(reqwest::redirect::Policy::custom(|attempt| {
+                let secure = |url: &reqwest::Url| url.scheme() == "https";
+                let downgraded =
+                    attempt.previous().last().is_some_and(secure) && !secure(attempt.url());
+                // The others turn a POST into a GET, whose 200 would pass for a delivery.
+                let keeps_method = matches!(attempt.status().as_u16(), 307 | 308);
+                if downgraded || !keeps_method || attempt.previous().len() > MAX_REDIRECTS {
+                    attempt.stop()
+                } else {
+                    attempt.follow()
+                }
+            }));
         let builder = with_tls(builder, https)?;
         let client = builder.build()?;
         Ok(Self { client })
     }
 }
 
-/// Which redirects are followed; the key goes to no other host with them.
-pub(crate) fn redirects() -> reqwest::redirect::Policy {
-    reqwest::redirect::Policy::custom(|attempt| {
-        let secure = |url: &reqwest::Url| url.scheme() == "https";
-        let downgraded = attempt.previous().last().is_some_and(secure) && !secure(attempt.url());
-        // The others turn a POST into a GET, whose 200 would pass for a delivery.
-        let keeps_method = matches!(attempt.status().as_u16(), 307 | 308);
-        if downgraded || !keeps_method || attempt.previous().len() > MAX_REDIRECTS {
-            attempt.stop()
-        } else {
-            attempt.follow()
-        }
-    })
-}
-
 #[cfg(feature = "rustls")]
-pub(crate) fn with_tls(
+fn with_tls(
     builder: reqwest::ClientBuilder,
     https: bool,
 ) -> Result<reqwest::ClientBuilder, Failure> {
@@ -151,7 +147,7 @@ pub(crate) fn with_tls(
 }
 
 #[cfg(not(feature = "rustls"))]
-pub(crate) fn with_tls(
+fn with_tls(
     builder: reqwest::ClientBuilder,
     https: bool,
 ) -> Result<reqwest::ClientBuilder, Failure> {
@@ -161,6 +157,15 @@ pub(crate) fn with_tls(
         ));
     }
     Ok(builder)
+}
+
+/// A client made like this, secured like all others. For the REST client.
+#[cfg(feature = "api")]
+pub(crate) fn secured(
+    builder: reqwest::ClientBuilder,
+    https: bool,
+) -> Result<reqwest::Client, Failure> {
+    Ok(with_tls(builder, https)?.build()?)
 }
 
 impl Transport for Http {
