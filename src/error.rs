@@ -34,6 +34,7 @@ pub(crate) struct Left {
     pub(crate) sent: u64,
     pub(crate) failed: u64,
     pub(crate) left: u64,
+    pub(crate) spooled: u64,
     pub(crate) elapsed: std::time::Duration,
 }
 
@@ -102,6 +103,15 @@ impl Error {
     pub(crate) fn after(mut self, elapsed: std::time::Duration) -> Self {
         if let Some(report) = &mut self.inner.report {
             report.elapsed = elapsed;
+        }
+        self
+    }
+
+    /// Notes how many events were moved to the spool meanwhile.
+    #[must_use]
+    pub(crate) fn with_spooled(mut self, spooled: u64) -> Self {
+        if let Some(report) = &mut self.inner.report {
+            report.spooled = spooled;
         }
         self
     }

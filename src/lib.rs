@@ -35,10 +35,12 @@
 //! * [`events`] has what is no span: events made at once, changes of events that are over, the id of the current one.
 //! * [`registry`] has a default instance and handles to all of them, for several in one process.
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
-//!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
+//!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`strategy`](HoneyHive::strategy),
+//!   [`reconfigure`](HoneyHive::reconfigure).
 //! * The REST API has a typed client, in the feature `api`: `honeyhive::api`, [`HoneyHive`]'s method `api`.
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
+//! * Numbers that suit the place it runs in, and how to change them: see [`docs::environments`].
 //!
 //! # What it promises
 //!
@@ -58,6 +60,7 @@
 //! | --- | --- | --- |
 //! | `rustls` | ✔ | `https://` endpoints, by rustls with the platform's certificates |
 //! | `server` | | the local server: SQLite, web pages |
+//! | `spool` | | what cannot be delivered is kept in files, and sent later: [`docs::spool`] |
 //! | `cli` | | the command `hh`, and the server with it |
 //! | `api` | | a typed client of the REST API: `honeyhive::api` |
 //! | `testing` | | the events of a closure, for your own tests: `honeyhive::testing` |
@@ -81,7 +84,7 @@ mod clock;
 pub mod config;
 mod context;
 mod enrich;
-mod environment;
+pub mod environment;
 mod error;
 mod event;
 pub mod events;
@@ -133,8 +136,21 @@ pub mod docs {
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
 
+    #[doc = include_str!("docs/environments.md")]
+    pub mod environments {}
+
+    #[doc = include_str!("docs/spool.md")]
+    pub mod spool {}
+
     #[doc = include_str!("docs/design.md")]
     pub mod design {}
+}
+
+/// What only fuzz targets reach.
+#[cfg(all(fuzzing, feature = "spool"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::export::read_spool_file;
 }
 
 pub use config::Builder;

@@ -10,7 +10,7 @@ use tracing::Subscriber;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::live::Live;
-use crate::config::{Builder, Config};
+use crate::config::{Builder, Config, File, ResilienceLevel, Watch};
 use crate::environment;
 use crate::error::Error;
 use crate::export::report::{Degradation, FlushReport, Stats, Status};
@@ -18,7 +18,7 @@ use crate::export::{Exporter, Pending};
 use crate::id::SessionId;
 use crate::layer::{HoneyHiveLayer, Shared};
 use crate::registry::{self, Instance, Owner as _};
-use crate::sync::lock;
+use crate::sync::{Turn, lock};
 
 /// An instance of the SDK: the owner of its layers' spans, its session and its export thread.
 ///
@@ -40,8 +40,6 @@ pub struct HoneyHive {
     closed: Arc<AtomicBool>,
     /// What handles reach; nobody else holds it for long.
     closing: Arc<Closing>,
-    /// Held while the configuration is changed, so that no change is lost.
-    changing: Mutex<()>,
     /// What others keep with the instance: the REST client.
     #[cfg(feature = "api")]
     client: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
@@ -62,9 +60,18 @@ impl Builder {
     /// what is accepted. A missing key is no error, unless [`require_key`](Self::require_key) says so: the instance
     /// is inert, and says so once.
     pub fn build(self) -> Result<HoneyHive, Error> {
-        let (sources, environment) = environment::discover();
+        let (sources, strategy) = environment::discover();
         let config = self.resolve(&sources)?;
-        let honeyhive = HoneyHive::new(config, environment.strategy());
+        crate::export::check(&config)?;
+        let watched = if config.watch_config {
+            sources.watched()
+        } else {
+            None
+        };
+        let honeyhive = HoneyHive::new(config, strategy);
+        if let Some(file) = watched {
+            honeyhive.closing.watch(file);
+        }
         registry::announce(honeyhive.instance(), true);
         Ok(honeyhive)
     }
@@ -113,13 +120,14 @@ impl HoneyHive {
             shared: Arc::clone(&shared),
             config: Arc::clone(&config),
             closed: Arc::clone(&closed),
+            turn: Turn::default(),
+            watch: Mutex::new(None),
         });
         Self {
             shared,
             config,
             closed,
             closing,
-            changing: Mutex::new(()),
             #[cfg(feature = "api")]
             client: std::sync::OnceLock::new(),
         }
@@ -192,6 +200,18 @@ impl HoneyHive {
         self.config.load_full()
     }
 
+    /// The numbers of delivery in force and the reason for each: where the program runs, what it does, who set it.
+    ///
+    /// ```
+    /// let honeyhive = honeyhive::HoneyHive::builder().test_mode(true).build()?;
+    /// println!("{}", honeyhive.strategy());
+    /// # Ok::<(), honeyhive::Error>(())
+    /// ```
+    #[must_use]
+    pub fn strategy(&self) -> environment::Strategy {
+        self.shared.exporter.strategy()
+    }
+
     /// The id of the instance's own session: that of every event which belongs to no other.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
@@ -209,21 +229,18 @@ impl HoneyHive {
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`]; the instance then goes on as it was.
+    /// As [`Builder::build`], or another change takes longer than [`Builder::lifecycle_timeout`] ([`Error::is_timeout`]);
+    /// the instance then goes on as it was. Where nothing is to be an error, that is a warning.
     pub fn reconfigure(&self, change: impl FnOnce(Builder) -> Builder) -> Result<(), Error> {
-        let _changing = lock(&self.changing);
-        let config = self.config.load().reconfigured(change)?;
-        let enabled = is_enabled(&config) && !self.closed.load(Ordering::Acquire);
-        for warning in &config.warnings {
-            self.shared.exporter.log().warn(warning);
+        let changed = self.closing.change(|config| config.reconfigured(change));
+        match changed {
+            Err(error) if self.config.load().resilience() == ResilienceLevel::Resilient => {
+                let log = self.shared.exporter.log();
+                log.warn(&format!("a change is not taken over: {error}"));
+                Ok(())
+            }
+            outcome => outcome,
         }
-        if enabled {
-            registry::add(&self.shared.exporter);
-        }
-        self.shared.set(&config, enabled);
-        self.config.store(config);
-        self.shared.exporter.configured();
-        Ok(())
     }
 
     /// What has been recorded, sent and lost so far.
@@ -240,7 +257,8 @@ impl HoneyHive {
 
     /// Sends all that has been recorded, and waits for the answers, at most `timeout`.
     ///
-    /// Works on any runtime and on none; dropping the future gives up the wait, not the delivery.
+    /// Works on any runtime and on none; dropping the future gives up the wait, not the delivery. During an outage what
+    /// waits moves to the [spool](crate::docs::spool), if there is one, and the flush ends well.
     ///
     /// # Errors
     ///
@@ -266,7 +284,8 @@ impl HoneyHive {
     ///
     /// # Errors
     ///
-    /// Not everything could be delivered in time; the rest is lost, and counted.
+    /// Not everything could be delivered in time, or kept in the [spool](crate::docs::spool); the rest is lost, and
+    /// counted.
     pub async fn shutdown(&self, timeout: Duration) -> Result<FlushReport, Error> {
         let started = Instant::now();
         let closing = self.closing();
@@ -285,7 +304,8 @@ impl HoneyHive {
         let deadline = deadline.unwrap_or_else(|| started + Duration::from_secs(86_400));
         pending.wait_async(deadline).await.unwrap_or_else(|| {
             let message = format!("shutdown did not finish within {timeout:?}");
-            Err(Error::new(crate::error::Kind::Timeout, message))
+            let error = Error::new(crate::error::Kind::Timeout, message);
+            self.shared.exporter.tolerate(Err(error))
         })
     }
 
@@ -318,15 +338,79 @@ struct Closing {
     shared: Arc<Shared>,
     config: Arc<Live<Config>>,
     closed: Arc<AtomicBool>,
+    /// Held while the configuration is changed, so that no change is lost, and while the end begins.
+    turn: Turn,
+    watch: Mutex<Option<Watch>>,
 }
 
 impl Closing {
+    fn change(&self, change: impl FnOnce(&Config) -> Result<Config, Error>) -> Result<(), Error> {
+        let patience = self.config.load().lifecycle_timeout();
+        let Some(_turn) = self.turn.take(patience) else {
+            let message = format!("another change has not ended within {patience:?}");
+            return Err(Error::new(crate::error::Kind::Timeout, message));
+        };
+        let before = self.config.load_full();
+        let config = change(&before)?;
+        crate::export::check(&config)?;
+        let enabled = is_enabled(&config) && !self.closed.load(Ordering::Acquire);
+        // What was said before needs no repetition.
+        for warning in &config.warnings {
+            if !before.warnings.contains(warning) {
+                self.shared.exporter.log().warn(warning);
+            }
+        }
+        if enabled {
+            registry::add(&self.shared.exporter);
+        }
+        self.shared.set(&config, enabled);
+        self.config.store(config);
+        self.shared.exporter.configured();
+        Ok(())
+    }
+
+    /// Takes changes of the file over, until the instance ends.
+    fn watch(self: &Arc<Self>, file: File) {
+        let owner = Arc::downgrade(self);
+        let watch = Watch::start(file, move |file| {
+            owner.upgrade().is_some_and(|owner| owner.reload(file))
+        });
+        match watch {
+            Ok(watch) => *lock(&self.watch) = Some(watch),
+            Err(error) => {
+                let log = self.shared.exporter.log();
+                log.warn(&format!(
+                    "the configuration file is not watched: no thread ({error})"
+                ));
+            }
+        }
+    }
+
+    /// Whether there is more to come.
+    fn reload(&self, file: File) -> bool {
+        let path = file.path.clone();
+        let log = self.shared.exporter.log();
+        match self.change(|config| config.reloaded(file)) {
+            Ok(()) => log.debug(|| format!("{} has changed, and is in force", path.display())),
+            Err(error) => log.warn(&format!(
+                "{} has changed, and is not taken over: {error}",
+                path.display()
+            )),
+        }
+        !self.closed.load(Ordering::Acquire)
+    }
+
     fn run(&self, timeout: Duration) -> Result<FlushReport, Error> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(FlushReport::default());
         }
         let started = Instant::now();
+        lock(&self.watch).take();
+        // A change that does not end must not keep the instance from its end.
+        let patience = self.config.load().lifecycle_timeout().min(timeout / 4);
+        let turn = self.turn.take(patience);
         self.shared.set(&self.config.load(), false);
+        drop(turn);
         let patience = OPEN_SPANS.min(timeout / 4);
         while self.shared.has_open_spans() && started.elapsed() < patience {
             std::thread::sleep(Duration::from_millis(1));
@@ -376,12 +460,14 @@ impl Drop for HoneyHive {
             return;
         }
         let exporter = &self.shared.exporter;
+        #[cfg(feature = "spool")]
+        if exporter.keeps() {
+            exporter.flush_or_keep();
+            exporter.orphan();
+            return;
+        }
         if !exporter.flush_is_futile() {
-            let timeout = self
-                .config
-                .load()
-                .flush_timeout
-                .unwrap_or(exporter.strategy().flush_timeout);
+            let timeout = self.config.load().flush_timeout();
             if !timeout.is_zero()
                 && let Err(error) = exporter.begin_flush(timeout).wait_blocking()
             {

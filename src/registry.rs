@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
+use crate::environment::Strategy;
 use crate::error::{Error, Kind};
 use crate::export::report::{FlushReport, Stats, Status};
 use crate::export::{Exporter, Pending};
@@ -244,6 +245,12 @@ impl Instance {
     #[must_use]
     pub fn status(&self) -> Option<Status> {
         Some(self.owner.upgrade()?.status())
+    }
+
+    /// As [`HoneyHive::strategy`](crate::HoneyHive::strategy); `None` once the instance is gone.
+    #[must_use]
+    pub fn strategy(&self) -> Option<Strategy> {
+        Some(self.exporter()?.strategy())
     }
 
     /// As [`HoneyHive::flush`](crate::HoneyHive::flush); there is nothing to do once the instance is gone.

@@ -1,12 +1,71 @@
 //! Locks that a panic elsewhere cannot poison, and a gate that opens once per interval. Knows nothing of the rest.
 
+#[cfg(not(shuttle))]
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Locks whether or not a thread panicked while it held the lock: what we keep under locks is whole at every step.
+#[cfg(not(shuttle))]
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(shuttle)]
+pub(crate) use modelled::lock;
+
+/// What the hand-over of records is made of: the standard library's, or those of a scheduler that tries the ways in
+/// which threads may meet (`--cfg shuttle`). The rest of the crate does not need to know.
+#[cfg(not(shuttle))]
+pub(crate) mod model {
+    pub(crate) use std::sync::{Condvar, Mutex, atomic};
+    pub(crate) use std::{thread, thread_local};
+}
+
+#[cfg(shuttle)]
+pub(crate) mod model {
+    pub(crate) use shuttle::sync::{Condvar, Mutex, atomic};
+    pub(crate) use shuttle::{thread, thread_local};
+}
+
+/// Locks of both kinds: most of the crate is not modelled.
+#[cfg(shuttle)]
+mod modelled {
+    use super::{Mutex, MutexGuard, PoisonError};
+
+    pub(crate) trait Lock {
+        type Guard<'a>
+        where
+            Self: 'a;
+        fn guard(&self) -> Self::Guard<'_>;
+    }
+
+    impl<T: ?Sized> Lock for Mutex<T> {
+        type Guard<'a>
+            = MutexGuard<'a, T>
+        where
+            T: 'a;
+
+        fn guard(&self) -> Self::Guard<'_> {
+            self.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    impl<T: ?Sized> Lock for shuttle::sync::Mutex<T> {
+        type Guard<'a>
+            = shuttle::sync::MutexGuard<'a, T>
+        where
+            T: 'a;
+
+        fn guard(&self) -> Self::Guard<'_> {
+            self.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    pub(crate) fn lock<M: Lock + ?Sized>(mutex: &M) -> M::Guard<'_> {
+        mutex.guard()
+    }
 }
 
 /// Opens at most once per interval, for warnings that must not flood.
@@ -40,6 +99,40 @@ impl Gate {
     }
 }
 
+/// One at a time; whoever waits for its turn waits no longer than it wants to.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    taken: Mutex<bool>,
+    free: Condvar,
+}
+
+/// It is the holder's turn until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken<'a>(&'a Turn);
+
+impl Turn {
+    pub(crate) fn take(&self, patience: Duration) -> Option<Taken<'_>> {
+        let taken = lock(&self.taken);
+        let mut taken = self
+            .free
+            .wait_timeout_while(taken, patience, |taken| *taken)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        if *taken {
+            return None;
+        }
+        *taken = true;
+        Some(Taken(self))
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.taken) = false;
+        self.0.free.notify_one();
+    }
+}
+
 fn start() -> Instant {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     *START.get_or_init(Instant::now)
@@ -48,6 +141,19 @@ fn start() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn turns_are_taken_one_after_the_other() {
+        let turn = Turn::default();
+        let taken = turn.take(Duration::ZERO).unwrap();
+        assert!(turn.take(Duration::from_millis(5)).is_none());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| turn.take(Duration::from_secs(60)).is_some());
+            drop(taken);
+            assert!(waiting.join().unwrap());
+        });
+        assert!(turn.take(Duration::ZERO).is_some());
+    }
 
     #[test]
     fn a_gate_opens_once_per_interval() {

@@ -205,7 +205,10 @@ fn redirects_in_a_circle_end() {
 #[test]
 fn attempts_at_a_dead_endpoint_grow_rare() {
     let server = Fault::start([], Act::Raw(b""));
-    let honeyhive = settings(&server.url).build().unwrap();
+    let honeyhive = settings(&server.url)
+        .retry_first_delay(Duration::from_secs(1))
+        .build()
+        .unwrap();
     emit(&honeyhive, 2_000);
     assert!(
         honeyhive

@@ -30,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("layer", &["config", "event", "sample", "context", "export"]),
-    ("registry", &["config", "export"]),
+    ("registry", &["config", "environment", "export"]),
     (
         "lifecycle",
         &[

@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use support::traced::Traced;
+use support::traced::{Traced, session_of};
 use tracing::{Event, Subscriber, info_span};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::prelude::*;
@@ -34,6 +34,7 @@ impl<S: Subscriber> Layer<S> for Heard {
 fn spans_are_recorded_and_enrichment_says_that_it_finds_no_layer() {
     let traced = Traced::new();
     let heard = Heard::default();
+    let session = honeyhive::Session::start("under reload");
     let (layer, handle) = reload::Layer::new(traced.honeyhive.layer());
     let subscriber = tracing_subscriber::registry()
         .with(layer)
@@ -42,11 +43,14 @@ fn spans_are_recorded_and_enrichment_says_that_it_finds_no_layer() {
         for _ in 0..2 {
             info_span!("work", n = 1).in_scope(|| honeyhive::enrich(|e| e.output("unreachable")));
         }
+        session.in_scope(|| info_span!("in a session").in_scope(|| {}));
         // A layer swapped in has never met the registry: it does nothing, and harms nobody.
         handle.reload(traced.honeyhive.layer()).expect("a swap");
         info_span!("after the swap").in_scope(|| {});
     });
-    assert_eq!(traced.names(), ["work", "work"]);
+    assert_eq!(traced.names(), ["in a session", "work", "work"]);
+    let of = session_of(&traced.span("in a session"));
+    assert_eq!(of, session.id().to_string());
     let heard = heard.0.lock().unwrap();
     assert_eq!(heard.len(), 1, "{heard:?}");
     assert!(heard[0].contains("reload"), "{heard:?}");

@@ -500,3 +500,136 @@ fn unwinding_through_a_value_that_holds_a_span_marks_it() {
     assert_eq!(error("held").as_deref(), Some("panicked"));
     assert_eq!(error("later"), None);
 }
+
+/// A layer that panics while it holds the extensions of a span, which poisons them for whoever asks next.
+struct Poison;
+
+impl<S> tracing_subscriber::Layer<S> for Poison
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    fn on_event(&self, event: &tracing::Event<'_>, cx: tracing_subscriber::layer::Context<'_, S>) {
+        if event.metadata().target() != "poison" {
+            return;
+        }
+        let span = cx.event_span(event).expect("a span");
+        let _extensions = span.extensions_mut();
+        std::panic::resume_unwind(Box::new("while it holds the lock"));
+    }
+}
+
+#[test]
+fn a_lock_that_another_layer_poisoned_is_none_of_ours() {
+    use tracing_subscriber::prelude::*;
+
+    for outside in [true, false] {
+        let traced = Traced::new();
+        let (above, below) = if outside {
+            (Some(Poison), None)
+        } else {
+            (None, Some(Poison))
+        };
+        let subscriber = tracing_subscriber::registry()
+            .with(below)
+            .with(traced.honeyhive.layer())
+            .with(above);
+        tracing::subscriber::with_default(subscriber, || {
+            let span = info_span!("poisoned", late = tracing::field::Empty);
+            span.in_scope(|| {
+                let caught = catch_unwind(|| info!(target: "poison", "now"));
+                assert!(caught.is_err());
+                touch("child");
+                honeyhive::enrich(|e| e.output("an answer"));
+                error!("an error");
+            });
+            span.record("late", 1);
+            let follower = info_span!("follower");
+            follower.follows_from(&span);
+            drop(follower);
+        });
+        let span = traced.span("poisoned");
+        for (key, value) in [
+            ("honeyhive_inputs.late", "1"),
+            ("honeyhive_outputs.result", "an answer"),
+            ("honeyhive_error", "an error"),
+        ] {
+            assert_eq!(attribute(&span, key).as_deref(), Some(value), "{key}");
+        }
+        assert!(is_child(&traced.span("child"), &span));
+        assert_eq!(traced.span("follower").links.len(), 1);
+        support::assert_all_exported(&traced.stats(), 3);
+    }
+}
+
+#[test]
+fn a_span_that_is_entered_again_and_again_is_one_event() {
+    let traced = Traced::new();
+    traced.run(|| {
+        let span = info_span!("span");
+        for _ in 0..3 {
+            span.in_scope(|| span.in_scope(|| touch("inside")));
+        }
+        let _twice = span.enter();
+        Span::none().in_scope(|| touch("under none"));
+        info_span!(parent: &Span::none(), "root").in_scope(|| {});
+        Span::none().record("field", 1);
+    });
+    let span = traced.span("span");
+    let spans = traced.spans();
+    let inside = spans.iter().filter(|span| span.name == "inside");
+    assert_eq!(inside.filter(|inside| is_child(inside, &span)).count(), 3);
+    // `Span::none` is no span: what is made in it belongs to the one outside of it; as a parent it is none.
+    assert!(is_child(&traced.span("under none"), &span));
+    assert!(traced.span("root").parent_span_id.is_empty());
+    support::assert_all_exported(&traced.stats(), 6);
+}
+
+#[test]
+fn futures_that_wander_over_threads_make_the_tree_they_should() {
+    async fn step(task: usize, depth: usize) {
+        let name = format!("{task} {depth}");
+        let work = async move {
+            tokio::task::yield_now().await;
+            if depth < 4 {
+                Box::pin(step(task, depth + 1)).await;
+            }
+            tokio::task::yield_now().await;
+        };
+        let span = info_span!("step", otel.name = name);
+        work.instrument(span).await;
+    }
+    let traced = Traced::new();
+    let subscriber = traced.run(|| tracing::dispatcher::get_default(Clone::clone));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(8)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        use tracing::instrument::WithSubscriber as _;
+
+        let tasks: Vec<_> = (0..100)
+            .map(|task| tokio::spawn(step(task, 0).with_subscriber(subscriber.clone())))
+            .collect();
+        for task in tasks {
+            task.await.expect("a task");
+        }
+    });
+    let spans = traced.spans();
+    assert_eq!(spans.len(), 500);
+    let by_name: std::collections::HashMap<_, _> = spans
+        .iter()
+        .map(|span| (span.name.as_str(), span))
+        .collect();
+    for task in 0..100 {
+        assert!(
+            by_name[format!("{task} 0").as_str()]
+                .parent_span_id
+                .is_empty()
+        );
+        for depth in 1..5 {
+            let child = by_name[format!("{task} {depth}").as_str()];
+            let parent = by_name[format!("{task} {}", depth - 1).as_str()];
+            assert!(is_child(child, parent), "{task} {depth}");
+        }
+    }
+}

@@ -252,3 +252,48 @@ fn a_flood_of_new_fields_is_bounded_and_counted() {
     assert!(bytes < LIMIT as u64 + 4096, "{bytes}");
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
+
+#[test]
+fn what_is_strange_in_size_or_shape_arrives_cut_and_counted() {
+    let traced = Traced::with(|builder| builder.max_attributes(1_000));
+    let deep = (0..1_000).fold(serde_json::json!("bottom"), |inner, _| {
+        serde_json::json!([inner])
+    });
+    let text = format!("{}1{}", "[".repeat(1_000), "]".repeat(1_000));
+    let bytes: &[u8] = b"valid \xff\xfe\xc3\x28 invalid";
+    let long = "\u{1F980}".repeat((64 << 20) / 4);
+    traced.run(|| {
+        let wide = info_span!("wide");
+        wide.enrich(|e| {
+            for index in 0..10_000 {
+                e.metadata(&format!("key {index}"), index);
+            }
+            e
+        });
+        let nested = info_span!("nested");
+        nested.enrich(|e| e.output(&deep).metadata("text", &text));
+        let raw = info_span!("raw", bytes, lossy = ?String::from_utf8_lossy(bytes));
+        raw.enrich(|e| e.output(bytes));
+        drop(info_span!("long", long = long.as_str()));
+    });
+    let wide = traced.span("wide");
+    assert_eq!(wide.attributes.len(), CORE + 1_000);
+    assert_eq!(wide.dropped_attributes_count, 10_000 - 1_000);
+    let nested = traced.span("nested");
+    let output = attribute(&nested, "honeyhive_outputs.result").unwrap_or_default();
+    assert!(output.starts_with("[[[["), "{output:.40}");
+    assert_eq!(attribute(&nested, "honeyhive_metadata.text"), Some(text));
+    let raw = traced.span("raw");
+    assert!(attribute(&raw, "honeyhive_inputs.bytes").is_some());
+    let long = attribute(&traced.span("long"), "honeyhive_inputs.long").unwrap_or_default();
+    let cap = 10 << 20;
+    assert!(
+        long.len() <= cap && long.len() > cap - 100,
+        "{}",
+        long.len()
+    );
+    let (kept, marker) = long.split_once('…').expect("a marker");
+    assert!(marker.starts_with(" [cut: "), "{marker}");
+    assert!(kept.chars().all(|c| c == '\u{1F980}'));
+    support::assert_all_exported(&traced.stats(), 4);
+}

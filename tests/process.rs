@@ -15,6 +15,17 @@ fn entries(directory: &str) -> usize {
     std::fs::read_dir(directory).unwrap().count()
 }
 
+/// The memory that the process holds, in bytes.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap();
+    let kibibytes = line.split_whitespace().nth(1).unwrap();
+    kibibytes.parse::<usize>().unwrap() << 10
+}
+
 fn threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let mut names: Vec<String> = tasks
@@ -71,8 +82,11 @@ fn many_instances_leave_nothing_behind() {
         ("TEST_URL", server.url.as_str()),
         ("TEST_SILENT_URL", silent.url.as_str()),
     ];
-    if in_process_of_its_own("many_instances_leave_nothing_behind", &urls).is_some() {
-        assert_eq!(server.spans().len(), 200);
+    // The whole: ten thousand.
+    let cycles = scaled(200, 10_000);
+    if let Some(output) = in_process_of_its_own("many_instances_leave_nothing_behind", &urls) {
+        assert_eq!(server.spans().len(), cycles);
+        said(&output);
         return;
     }
     let (url, silent) = (
@@ -102,13 +116,25 @@ fn many_instances_leave_nothing_behind() {
     (0..3).for_each(cycle);
     until("the ends of the first threads", || threads().is_empty());
     let (before_fds, before_threads) = (entries("/proc/self/fd"), entries("/proc/self/task"));
-    (3..200).for_each(cycle);
+    // Memory takes longer to find its level.
+    let warm = cycles / 4;
+    (3..warm).for_each(cycle);
+    let before = resident();
+    (warm..cycles).for_each(cycle);
     until("the ends of all threads", || {
         entries("/proc/self/task") <= before_threads
     });
     until("all files to be closed", || {
         entries("/proc/self/fd") <= before_fds
     });
+    let grown = resident().saturating_sub(before);
+    println!(
+        "figure: {} instances built and ended, {} KiB more",
+        cycles - warm,
+        grown >> 10
+    );
+    // An instance that stayed, with the table of its layer, would be more than 64 KiB.
+    assert!(grown < (4 << 20) + (cycles - warm) * 1024, "{grown} bytes");
 }
 
 #[test]

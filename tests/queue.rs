@@ -269,11 +269,13 @@ fn an_update_does_not_swallow_the_wake_for_records() {
         (0..4).for_each(|_| drop(info_span!("large", text = text.as_str())));
         until("the first one", || honeyhive.stats().bytes_sent > announced);
         honeyhive.own_session().enrich(|s| s.metadata("k", 1));
-        (0..5).for_each(|_| drop(info_span!("work")));
+        (0..50).for_each(|_| drop(info_span!("work")));
     });
     server.release();
-    until("the rest", || honeyhive.stats().exported == 10);
-    assert_all_exported(&honeyhive.stats(), 10);
+    // Where the worker came in between, fewer than a batch may be left, which wake nobody.
+    until("the rest", || honeyhive.stats().exported > 55 - 5);
+    honeyhive.flush_blocking(LONG).unwrap();
+    assert_all_exported(&honeyhive.stats(), 55);
 }
 
 #[test]
@@ -311,6 +313,64 @@ fn requests_hold_no_more_than_they_may() {
     assert_all_exported(&honeyhive.stats(), 8);
 }
 
+/// Sends spans of these sizes to a server that takes so many bytes at once.
+fn send_to_a_server_that_takes(limit: usize, sizes: &[usize]) {
+    let server = Recorder::start();
+    server.answer_by(move |request| {
+        let too_large = request.path == TRACES && request.body.len() > limit;
+        too_large.then(|| Reply::status(413))
+    });
+    let honeyhive = settings(&server.url).build().unwrap();
+    on_threads(&honeyhive, 1, |_| {
+        for (n, size) in sizes.iter().enumerate() {
+            drop(info_span!("work", n, text = "x".repeat(*size)));
+        }
+    });
+    let flushed = honeyhive.flush_blocking(LONG);
+    let stats = honeyhive.stats();
+    assert_balanced(&stats);
+    assert_eq!((stats.submitted, stats.in_flight), (sizes.len() as u64, 0));
+    assert_eq!(flushed.is_ok(), stats.dropped.total() == 0);
+    let (mut arrived, mut alone) = (Vec::new(), Vec::new());
+    let requests = server.requests_to(TRACES);
+    for request in &requests {
+        let spans = request.traces().resource_spans.into_iter();
+        let spans = spans.flat_map(|resource| resource.scope_spans);
+        let spans = spans.flat_map(|scope| scope.spans);
+        let numbers = spans.map(|span| attribute(&span, "honeyhive_inputs.n").unwrap());
+        let numbers: Vec<usize> = numbers.map(|n| n.parse().unwrap()).collect();
+        if request.body.len() <= limit {
+            arrived.extend(numbers);
+        } else if let [n] = numbers[..] {
+            alone.push(n);
+        }
+    }
+    // Each span either arrived once, or was refused alone.
+    assert_eq!(arrived.len() as u64, stats.exported);
+    assert_eq!(alone.len() as u64, stats.dropped.of(DropReason::TooLarge));
+    let mut all = [arrived, alone].concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..sizes.len()).collect::<Vec<_>>());
+    // A batch of n is halved n - 1 times at most.
+    assert!(requests.len() < 2 * sizes.len());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        cases: 16,
+        failure_persistence: None,
+        ..Default::default()
+    })]
+
+    #[test]
+    fn whatever_is_too_large_is_split_until_it_fits(
+        limit in 4_000..40_000_usize,
+        sizes in proptest::collection::vec(0..30_000_usize, 1..60),
+    ) {
+        send_to_a_server_that_takes(limit, &sizes);
+    }
+}
+
 #[test]
 fn the_timer_sends_what_waits() {
     let server = Recorder::start();
@@ -338,6 +398,30 @@ fn without_batches_every_span_goes_alone_and_at_once() {
     until("the spans", || honeyhive.stats().exported == 25);
     assert_eq!(server.batches(), [1; 25]);
     assert_all_exported(&honeyhive.stats(), 25);
+}
+
+#[test]
+fn without_batches_no_span_waits_for_the_server_either() {
+    let server = Recorder::start();
+    server.hold();
+    let honeyhive = settings(&server.url)
+        .disable_batch(true)
+        .flush_timeout(Duration::ZERO)
+        .build()
+        .unwrap();
+    // The server answers nothing before all of them are closed: one that waited would wait for ever.
+    on_threads(&honeyhive, 2, |_| {
+        (0..250).for_each(|_| drop(info_span!("work")));
+    });
+    let stats = honeyhive.stats();
+    assert_balanced(&stats);
+    assert_eq!((stats.in_flight, stats.exported), (500, 0));
+    // Nobody asked for it, and no timer did: it was the end of a span.
+    server.wait("a request", |requests| !requests.is_empty());
+    server.release();
+    until("the spans", || honeyhive.stats().exported == 500);
+    assert_eq!(server.batches(), [1; 500]);
+    assert_all_exported(&honeyhive.stats(), 500);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn traced() -> &'static Traced {
 fn runtime() -> tokio::runtime::Runtime {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime
-        .worker_threads(4)
+        .worker_threads(16)
         .enable_all()
         .build()
         .expect("a runtime")

@@ -9,7 +9,7 @@ use super::key::ApiKey;
 use super::names::NameFilters;
 use super::redact::Redact;
 use super::value::Value;
-use super::{Compression, Config, EventTypes, Protocol, Source};
+use super::{Compression, Config, EventTypes, Protocol, ResilienceLevel, Scenario, Source};
 
 /// Settings made in code. What is not set here is read from the environment, `.env` and `honeyhive.toml`.
 ///
@@ -36,6 +36,8 @@ pub struct Builder {
     pub(super) event_types: EventTypes,
     /// Who gave the configuration this was made from a session id that was none.
     pub(super) invalid_session_id: Option<Source>,
+    /// What could not be understood in the configuration this was made from, and still holds something back.
+    pub(super) refused: Vec<Field>,
 }
 
 impl Builder {
@@ -57,6 +59,7 @@ impl Builder {
             invalid_session_id: config
                 .session_id_invalid
                 .then(|| config.source_of(Field::SessionId).clone()),
+            refused: config.refused.clone(),
         }
     }
 
@@ -75,6 +78,10 @@ impl Builder {
 
     fn flag(self, field: Field, flag: bool) -> Self {
         self.set(field, Value::Flag(flag))
+    }
+
+    fn time(self, field: Field, time: Duration) -> Self {
+        self.set(field, Value::Time(time))
     }
 
     fn number(self, field: Field, number: usize) -> Self {
@@ -285,14 +292,15 @@ impl Builder {
         self.number(Field::BatchSize, count)
     }
 
-    /// How many spans go into one request at most, from 1 to 10,000.
+    /// How many spans go into one request at most, from 1 to 10,000; unless it is set, eight times that while even more wait.
     /// [`DEFAULT_MAX_EXPORT_BATCH_SIZE`](super::DEFAULT_MAX_EXPORT_BATCH_SIZE) by default; variable
     /// `HH_MAX_EXPORT_BATCH_SIZE`.
     pub fn max_export_batch_size(self, count: usize) -> Self {
         self.number(Field::MaxExportBatchSize, count)
     }
 
-    /// How long a span waits at most before it is sent, from 10 milliseconds to an hour.
+    /// How long a span waits at most before it is sent, from 10 milliseconds to an hour, where there is a timer
+    /// ([`flush_on_timer`](Self::flush_on_timer)).
     /// [`DEFAULT_FLUSH_INTERVAL`](super::DEFAULT_FLUSH_INTERVAL) by default; variable `HH_FLUSH_INTERVAL`, in seconds.
     pub fn flush_interval(self, time: Duration) -> Self {
         self.set(Field::FlushInterval, Value::Time(time))
@@ -327,9 +335,140 @@ impl Builder {
 
     /// How many bytes the waiting spans may take, from 1 MiB to 1 GiB; what comes on top is dropped and counted.
     /// [`DEFAULT_MAX_QUEUE_BYTES`](super::DEFAULT_MAX_QUEUE_BYTES) by default, 16 MiB on AWS Lambda, 128 MiB under high
-    /// concurrency; variable `HH_MAX_QUEUE_BYTES`.
+    /// concurrency, and less with little memory; variable `HH_MAX_QUEUE_BYTES`.
     pub fn max_queue_bytes(self, bytes: usize) -> Self {
         self.number(Field::MaxQueueBytes, bytes)
+    }
+
+    /// How many bytes one request may have before the next span goes into another one, from 64 KiB to 64 MiB; a larger span
+    /// travels alone. [`DEFAULT_MAX_BATCH_BYTES`](super::DEFAULT_MAX_BATCH_BYTES) by default, less with little memory;
+    /// variable `HH_MAX_BATCH_BYTES`.
+    pub fn max_batch_bytes(self, bytes: usize) -> Self {
+        self.number(Field::MaxBatchBytes, bytes)
+    }
+
+    /// How many requests with spans may be on their way at once, from 1 to 64. By default 4 under high concurrency, 3 on
+    /// Kubernetes, Google Cloud, Azure and EC2, else 2; at most 2 with one processor, one more with more than eight.
+    /// Variable `HH_MAX_IN_FLIGHT`.
+    pub fn max_in_flight(self, count: usize) -> Self {
+        self.number(Field::MaxInFlight, count)
+    }
+
+    /// Whether spans are sent when the flush interval is over, besides when there are enough of them. On by default, except
+    /// on AWS Lambda, where nothing runs between invocations; variable `HH_FLUSH_ON_TIMER`.
+    pub fn flush_on_timer(self, on: bool) -> Self {
+        self.flag(Field::FlushOnTimer, on)
+    }
+
+    /// How long a change of the configuration and the end of an instance wait for one another, up to 10 minutes. By default
+    /// half a second on AWS Lambda, 2 seconds on Kubernetes, 0.3 under high concurrency, else 1; variable
+    /// `HH_LIFECYCLE_TIMEOUT`, in seconds.
+    ///
+    /// A change that has to wait longer is an error; an end then goes ahead without.
+    pub fn lifecycle_timeout(self, time: Duration) -> Self {
+        self.time(Field::LifecycleTimeout, time)
+    }
+
+    /// How long making a connection may take, TLS included, from 10 milliseconds to 10 minutes.
+    /// [`DEFAULT_CONNECT_TIMEOUT`](super::DEFAULT_CONNECT_TIMEOUT) by default; variable `HH_CONNECT_TIMEOUT`, in seconds.
+    ///
+    /// [`export_timeout`](Self::export_timeout) bounds the whole request. A flush or a shutdown ends at its own deadline,
+    /// whatever request is on its way.
+    pub fn connect_timeout(self, time: Duration) -> Self {
+        self.time(Field::ConnectTimeout, time)
+    }
+
+    /// How many connections to a host are kept for later requests, up to 200; zero: none. By default 8 on AWS Lambda, 15 in
+    /// Docker, 18 on Google Cloud and Azure, 25 on EC2, else 20; half of that with less than 1 GiB of memory, a third more
+    /// from 2 GiB on, up to 40. Variable `HH_POOL_MAX_IDLE`.
+    pub fn pool_max_idle(self, count: usize) -> Self {
+        self.number(Field::PoolMaxIdle, count)
+    }
+
+    /// How long they are kept, up to an hour. [`DEFAULT_POOL_IDLE_TIMEOUT`](super::DEFAULT_POOL_IDLE_TIMEOUT) by default, 20
+    /// seconds on AWS Lambda; variable `HH_POOL_IDLE_TIMEOUT`, in seconds.
+    pub fn pool_idle_timeout(self, time: Duration) -> Self {
+        self.time(Field::PoolIdleTimeout, time)
+    }
+
+    /// The wait before a request is repeated for the first time, from a millisecond to a minute; it doubles with every
+    /// failure in a row, and a random part of up to its half is taken off. By default half a second, and less in some
+    /// environments: from 0.1 on AWS Lambda to 0.4 in Docker; variable `HH_RETRY_FIRST_DELAY`, in seconds.
+    pub fn retry_first_delay(self, time: Duration) -> Self {
+        self.time(Field::RetryFirstDelay, time)
+    }
+
+    /// The longest wait between two attempts, from a millisecond to 10 minutes.
+    /// [`DEFAULT_RETRY_MAX_DELAY`](super::DEFAULT_RETRY_MAX_DELAY) by default; variable `HH_RETRY_MAX_DELAY`, in seconds.
+    pub fn retry_max_delay(self, time: Duration) -> Self {
+        self.time(Field::RetryMaxDelay, time)
+    }
+
+    /// For how long a batch is tried before it is lost, and counted, up to a day; zero: once.
+    /// [`DEFAULT_RETRY_GIVE_UP`](super::DEFAULT_RETRY_GIVE_UP) by default; variable `HH_RETRY_GIVE_UP`, in seconds.
+    pub fn retry_give_up(self, time: Duration) -> Self {
+        self.time(Field::RetryGiveUp, time)
+    }
+
+    /// What the program does. [`Scenario::Standard`] by default; variable `HH_SCENARIO`.
+    ///
+    /// It changes defaults, never what is set, here or elsewhere.
+    ///
+    /// ```
+    /// use honeyhive::{Builder, config::Scenario};
+    ///
+    /// let builder = Builder::new().scenario(Scenario::HighVolume).max_in_flight(2);
+    /// # let _ = builder;
+    /// ```
+    pub fn scenario(self, scenario: Scenario) -> Self {
+        self.set(Field::Scenario, Value::Scenario(scenario))
+    }
+
+    /// Whether the process works on many requests at a time: takes the deadlines and the queue for that, except on AWS
+    /// Lambda and Kubernetes, which have their own. Off by default; variable `HH_HIGH_CONCURRENCY`.
+    pub fn high_concurrency(self, on: bool) -> Self {
+        self.flag(Field::HighConcurrency, on)
+    }
+
+    /// How much trouble the caller is told of. [`ResilienceLevel::Balanced`] by default; variable `HH_RESILIENCE_LEVEL`.
+    ///
+    /// ```
+    /// use honeyhive::{HoneyHive, config::ResilienceLevel};
+    ///
+    /// // Whatever is set wrong, the program starts.
+    /// let builder = HoneyHive::builder().batch_size(0).test_mode(true);
+    /// assert!(builder.clone().build().is_err());
+    /// let honeyhive = builder.resilience(ResilienceLevel::Resilient).build()?;
+    /// assert!(honeyhive.config().warnings()[0].starts_with("batch_size: "));
+    /// # Ok::<(), honeyhive::Error>(())
+    /// ```
+    pub fn resilience(self, level: ResilienceLevel) -> Self {
+        self.set(Field::Resilience, Value::Resilience(level))
+    }
+
+    /// Whether changes of `honeyhive.toml` are taken over while the program runs. Off by default; variable
+    /// `HH_WATCH_CONFIG`.
+    ///
+    /// A quiet thread looks once a second whether the time or the length of the file has changed. What code and variables
+    /// set stays; a file that is broken changes nothing and is warned about once. Without this there is no thread.
+    pub fn watch_config(self, on: bool) -> Self {
+        self.flag(Field::WatchConfig, on)
+    }
+
+    /// The directory that keeps what cannot be delivered, to be sent later; `default` stands for the user's directory for
+    /// state. Absent by default: nothing is kept; variable `HH_SPOOL_DIR`. It needs the cargo feature `spool`, without
+    /// which it is a warning; see [`docs::spool`](crate::docs::spool).
+    ///
+    /// It is taken when the first span closes: [`reconfigure`](crate::HoneyHive::reconfigure) does not change it after
+    /// that. A path that is not UTF-8 is an error.
+    pub fn spool_dir(self, path: impl AsRef<std::path::Path>) -> Self {
+        self.text(Field::SpoolDir, path.as_ref().to_string_lossy())
+    }
+
+    /// How many bytes that directory may hold, from 1 MiB to 4 GiB; what comes on top is not kept.
+    /// [`DEFAULT_SPOOL_MAX_BYTES`](super::DEFAULT_SPOOL_MAX_BYTES) by default; variable `HH_SPOOL_MAX_BYTES`.
+    pub fn spool_max_bytes(self, bytes: u64) -> Self {
+        self.set(Field::SpoolMaxBytes, Value::Number(bytes))
     }
 
     /// How many attributes a span may have, from 128 to 10,000. Those that the platform needs are not counted and never cut.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::spelling::nearest;
 use super::value::Kind;
 use super::{
     DEFAULT_API_EXPORT_TIMEOUT, DEFAULT_API_MAX_RETRIES, DEFAULT_API_TIMEOUT, DEFAULT_BATCH_SIZE,
@@ -87,6 +86,22 @@ fields! {
     DisableBatch "disable_batch",
     MaxQueueSize "max_queue_size",
     MaxQueueBytes "max_queue_bytes",
+    MaxBatchBytes "max_batch_bytes",
+    MaxInFlight "max_in_flight",
+    FlushOnTimer "flush_on_timer",
+    LifecycleTimeout "lifecycle_timeout",
+    ConnectTimeout "connect_timeout",
+    PoolMaxIdle "pool_max_idle",
+    PoolIdleTimeout "pool_idle_timeout",
+    RetryFirstDelay "retry_first_delay",
+    RetryMaxDelay "retry_max_delay",
+    RetryGiveUp "retry_give_up",
+    Scenario "scenario",
+    HighConcurrency "high_concurrency",
+    Resilience "resilience",
+    WatchConfig "watch_config",
+    SpoolDir "spool_dir",
+    SpoolMaxBytes "spool_max_bytes",
     MaxAttributes "max_attributes",
     MaxAttributeLength "max_attribute_length",
     MaxEvents "max_events",
@@ -162,12 +177,17 @@ pub(crate) enum Alias {
     Bare(&'static str),
     /// A name that several tools agree on: works; a bad value is ignored with a warning.
     Shared(&'static str),
+    /// The same, and a plain number is one of milliseconds.
+    Milliseconds(&'static str),
 }
 
 impl Alias {
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Deprecated(name) | Self::Bare(name) | Self::Shared(name) => name,
+            Self::Deprecated(name)
+            | Self::Bare(name)
+            | Self::Shared(name)
+            | Self::Milliseconds(name) => name,
         }
     }
 }
@@ -375,7 +395,10 @@ pub(crate) const TABLE: &[Row] = &[
     Row {
         field: Field::Protocol,
         variable: "HH_OTLP_PROTOCOL",
-        aliases: &[Alias::Shared("OTEL_EXPORTER_OTLP_PROTOCOL")],
+        aliases: &[
+            Alias::Shared("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
+            Alias::Shared("OTEL_EXPORTER_OTLP_PROTOCOL"),
+        ],
         kind: Kind::Protocol,
         default: || super::Protocol::default().as_str().to_owned(),
         doc: "How spans are encoded.",
@@ -383,7 +406,10 @@ pub(crate) const TABLE: &[Row] = &[
     Row {
         field: Field::Compression,
         variable: "HH_OTLP_COMPRESSION",
-        aliases: &[Alias::Shared("OTEL_EXPORTER_OTLP_COMPRESSION")],
+        aliases: &[
+            Alias::Shared("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION"),
+            Alias::Shared("OTEL_EXPORTER_OTLP_COMPRESSION"),
+        ],
         kind: Kind::Compression,
         default: || super::Compression::default().as_str().to_owned(),
         doc: "How the bodies of span requests are compressed.",
@@ -424,15 +450,15 @@ pub(crate) const TABLE: &[Row] = &[
     Row {
         field: Field::MaxExportBatchSize,
         variable: "HH_MAX_EXPORT_BATCH_SIZE",
-        aliases: &[],
+        aliases: &[Alias::Shared("OTEL_BSP_MAX_EXPORT_BATCH_SIZE")],
         kind: COUNT,
         default: || DEFAULT_MAX_EXPORT_BATCH_SIZE.to_string(),
-        doc: "How many spans go into one request at most.",
+        doc: "How many spans go into one request at most. Unset, it is eight times that while even more wait.",
     },
     Row {
         field: Field::FlushInterval,
         variable: "HH_FLUSH_INTERVAL",
-        aliases: &[],
+        aliases: &[Alias::Milliseconds("OTEL_BSP_SCHEDULE_DELAY")],
         kind: Kind::Time {
             min: Duration::from_millis(10),
             max: Duration::from_secs(3600),
@@ -443,7 +469,11 @@ pub(crate) const TABLE: &[Row] = &[
     Row {
         field: Field::ExportTimeout,
         variable: "HH_EXPORT_TIMEOUT",
-        aliases: &[],
+        aliases: &[
+            Alias::Milliseconds("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"),
+            Alias::Milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT"),
+            Alias::Milliseconds("OTEL_BSP_EXPORT_TIMEOUT"),
+        ],
         kind: Kind::Time {
             min: Duration::from_millis(10),
             max: Duration::from_secs(600),
@@ -476,7 +506,7 @@ pub(crate) const TABLE: &[Row] = &[
     Row {
         field: Field::MaxQueueSize,
         variable: "HH_MAX_QUEUE_SIZE",
-        aliases: &[],
+        aliases: &[Alias::Shared("OTEL_BSP_MAX_QUEUE_SIZE")],
         kind: Kind::Number {
             min: 1,
             max: 16_777_216,
@@ -493,10 +523,175 @@ pub(crate) const TABLE: &[Row] = &[
             max: 1 << 30,
         },
         default: || {
-            "by environment: 16MiB on AWS Lambda, 128MiB under high concurrency, else 64MiB"
+            "by environment: 16MiB on AWS Lambda, 128MiB under high concurrency, else 64MiB; less with little memory"
                 .to_owned()
         },
         doc: "How much memory the waiting spans may take. What comes on top is dropped and counted.",
+    },
+    Row {
+        field: Field::MaxBatchBytes,
+        variable: "HH_MAX_BATCH_BYTES",
+        aliases: &[],
+        kind: Kind::Bytes {
+            min: 64 << 10,
+            max: 64 * MIB,
+        },
+        default: || "4MiB; less with little memory".to_owned(),
+        doc: "How large one request may become before the next span goes into another one. A larger span travels alone.",
+    },
+    Row {
+        field: Field::MaxInFlight,
+        variable: "HH_MAX_IN_FLIGHT",
+        aliases: &[],
+        kind: Kind::Number { min: 1, max: 64 },
+        default: || {
+            "by environment: 4 under high concurrency, 3 on Kubernetes, Google Cloud, Azure and EC2, else 2; by processors"
+                .to_owned()
+        },
+        doc: "How many requests with spans may be on their way at once.",
+    },
+    Row {
+        field: Field::FlushOnTimer,
+        variable: "HH_FLUSH_ON_TIMER",
+        aliases: &[],
+        kind: Kind::Flag,
+        default: || "by environment: no on AWS Lambda, else yes".to_owned(),
+        doc: "Whether spans are sent when the flush interval is over, besides when there are enough of them.",
+    },
+    Row {
+        field: Field::LifecycleTimeout,
+        variable: "HH_LIFECYCLE_TIMEOUT",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::ZERO,
+            max: Duration::from_secs(600),
+        },
+        default: || {
+            "by environment: 0.5s on AWS Lambda, 2s on Kubernetes, 0.3s under high concurrency, else 1s"
+                .to_owned()
+        },
+        doc: "How long a change of the configuration and the end of an instance wait for one another.",
+    },
+    Row {
+        field: Field::ConnectTimeout,
+        variable: "HH_CONNECT_TIMEOUT",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::from_millis(10),
+            max: Duration::from_secs(600),
+        },
+        default: || time(super::DEFAULT_CONNECT_TIMEOUT),
+        doc: "How long making a connection may take, TLS included; `export_timeout` bounds the whole request.",
+    },
+    Row {
+        field: Field::PoolMaxIdle,
+        variable: "HH_POOL_MAX_IDLE",
+        aliases: &[],
+        kind: Kind::Number { min: 0, max: 200 },
+        default: || {
+            "by environment: 8 on AWS Lambda, 15 in Docker, 18 on Google Cloud and Azure, 25 on EC2, else 20; by memory"
+                .to_owned()
+        },
+        doc: "How many connections to a host are kept for later requests. Zero: none.",
+    },
+    Row {
+        field: Field::PoolIdleTimeout,
+        variable: "HH_POOL_IDLE_TIMEOUT",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::ZERO,
+            max: Duration::from_secs(3600),
+        },
+        default: || "by environment: 20s on AWS Lambda, else 50s".to_owned(),
+        doc: "How long they are kept.",
+    },
+    Row {
+        field: Field::RetryFirstDelay,
+        variable: "HH_RETRY_FIRST_DELAY",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::from_millis(1),
+            max: Duration::from_secs(60),
+        },
+        default: || "by environment, from 0.1s on AWS Lambda to 0.5s".to_owned(),
+        doc: "The wait before a request is repeated for the first time. It doubles with every failure in a row; a random \
+              part of up to its half is taken off.",
+    },
+    Row {
+        field: Field::RetryMaxDelay,
+        variable: "HH_RETRY_MAX_DELAY",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::from_millis(1),
+            max: Duration::from_secs(600),
+        },
+        default: || time(super::DEFAULT_RETRY_MAX_DELAY),
+        doc: "The longest wait between two attempts.",
+    },
+    Row {
+        field: Field::RetryGiveUp,
+        variable: "HH_RETRY_GIVE_UP",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::ZERO,
+            max: Duration::from_secs(86_400),
+        },
+        default: || time(super::DEFAULT_RETRY_GIVE_UP),
+        doc: "For how long a batch is tried before it is lost, and counted. Zero: once.",
+    },
+    Row {
+        field: Field::Scenario,
+        variable: "HH_SCENARIO",
+        aliases: &[],
+        kind: Kind::Scenario,
+        default: || super::Scenario::default().as_str().to_owned(),
+        doc: "What the program does. It changes defaults, never what is set.",
+    },
+    Row {
+        field: Field::HighConcurrency,
+        variable: "HH_HIGH_CONCURRENCY",
+        aliases: &[],
+        kind: Kind::Flag,
+        default: no,
+        doc: "Whether the process works on many requests at a time: takes the deadlines and the queue for that, except on \
+              AWS Lambda and Kubernetes.",
+    },
+    Row {
+        field: Field::Resilience,
+        variable: "HH_RESILIENCE_LEVEL",
+        aliases: &[],
+        kind: Kind::Resilience,
+        default: || super::ResilienceLevel::default().as_str().to_owned(),
+        doc: "How much trouble the caller is told of.",
+    },
+    Row {
+        field: Field::WatchConfig,
+        variable: "HH_WATCH_CONFIG",
+        aliases: &[],
+        kind: Kind::Flag,
+        default: no,
+        doc: "Whether changes of `honeyhive.toml` are taken over while the program runs.",
+    },
+    Row {
+        field: Field::SpoolDir,
+        variable: "HH_SPOOL_DIR",
+        aliases: &[],
+        kind: Kind::Path,
+        default: nothing,
+        doc: "The directory that keeps what cannot be delivered, to be sent later (cargo feature `spool`). `default` is the \
+              user's directory for state: `$XDG_STATE_HOME/honeyhive/spool`, `~/.local/state/honeyhive/spool`, or \
+              `honeyhive/spool` among temporary files. Taken when the first span closes.",
+    },
+    Row {
+        field: Field::SpoolMaxBytes,
+        variable: "HH_SPOOL_MAX_BYTES",
+        aliases: &[],
+        kind: Kind::Bytes {
+            min: MIB,
+            max: 4096 * MIB,
+        },
+        default: || super::value::size(super::DEFAULT_SPOOL_MAX_BYTES),
+        doc: "How many bytes that directory may hold. What comes on top is not kept.",
     },
     Row {
         field: Field::MaxAttributes,
@@ -697,7 +892,7 @@ pub(crate) const TABLE: &[Row] = &[
     Row {
         field: Field::DisableTracing,
         variable: "HH_DISABLE_TRACING",
-        aliases: &[],
+        aliases: &[Alias::Shared("OTEL_SDK_DISABLED")],
         kind: Kind::Flag,
         default: no,
         doc: "Whether nothing is recorded.",
@@ -711,134 +906,3 @@ pub(crate) const TABLE: &[Row] = &[
         doc: "Whether decisions, applied limits and requests are logged at DEBUG on target `honeyhive`.",
     },
 ];
-
-/// Variables that set no field but decide where settings and defaults come from: name, what is accepted, meaning.
-pub(crate) const SWITCHES: &[(&str, &str, &str)] = &[
-    (
-        CONFIG_FILE,
-        "a path",
-        "The file to read instead of the nearest `honeyhive.toml`. One that does not exist is an error.",
-    ),
-    (
-        HIGH_CONCURRENCY,
-        "true, 1, yes, on, enabled or false, 0, no, off, disabled, in any case",
-        "Takes the deadlines and the queue of a process with many requests at a time.",
-    ),
-];
-
-pub(crate) const CONFIG_FILE: &str = "HH_CONFIG_FILE";
-pub(crate) const HIGH_CONCURRENCY: &str = "HH_HIGH_CONCURRENCY";
-
-/// Variables of the other HoneyHive tools: not ours, not unknown.
-const FOREIGN: &[&str] = &[
-    "HH_DISABLE_HTTP_TRACING",
-    "HH_EXPERIMENT_GROUP",
-    "HH_EXPERIMENT_ID",
-    "HH_EXPERIMENT_METADATA",
-    "HH_EXPERIMENT_NAME",
-    "HH_EXPERIMENT_VARIANT",
-    "HH_FOLLOW_REDIRECTS",
-    "HH_DEV_ALLOW_HOST",
-    "HH_DEV_DB",
-    "HH_DEV_HOST",
-    "HH_DEV_PORT",
-    "HH_HTTPS_PROXY",
-    "HH_HTTP_PROXY",
-    "HH_KEEPALIVE_EXPIRY",
-    "HH_MAX_CONNECTIONS",
-    "HH_MAX_KEEPALIVE_CONNECTIONS",
-    "HH_NO_PROXY",
-    "HH_POOL_TIMEOUT",
-    "HH_PRESERVE_CORE_ATTRIBUTES",
-    "HH_RATE_LIMIT_CALLS",
-    "HH_RATE_LIMIT_WINDOW",
-    "HH_TELEMETRY",
-    "HH_TEST_API_KEY",
-    "HH_TEST_API_URL",
-    "HH_TIMEOUT",
-    "HH_VERIFY_SSL",
-    "HONEYHIVE_DISABLE_HTTP_TRACING",
-    "HONEYHIVE_PEERS",
-    "HONEYHIVE_TELEMETRY",
-];
-
-/// Every name that sets or decides something.
-fn names() -> impl Iterator<Item = &'static str> {
-    TABLE
-        .iter()
-        .flat_map(|row| {
-            std::iter::once(row.variable).chain(row.aliases.iter().map(|alias| alias.name()))
-        })
-        .chain(SWITCHES.iter().map(|&(name, ..)| name))
-}
-
-pub(crate) fn is_known(name: &str) -> bool {
-    names().any(|known| known == name)
-}
-
-/// The start of a warning when `name` looks like one of ours and is none.
-pub(crate) fn unknown(name: &str) -> Option<String> {
-    let ours = name.starts_with("HH_") || name.starts_with("HONEYHIVE_");
-    if !ours || is_known(name) || FOREIGN.contains(&name) {
-        return None;
-    }
-    // Of two spellings the one with the prefix in force is meant.
-    let preferred = name.replacen("HONEYHIVE_", "HH_", 1);
-    let preferred = names().find(|known| *known == preferred);
-    let variables = || {
-        TABLE
-            .iter()
-            .map(|row| row.variable)
-            .chain(SWITCHES.iter().map(|&(name, ..)| name))
-    };
-    let short = |name: &str| variables().find(|known| name.len() >= 6 && known.starts_with(name));
-    let found = preferred
-        .or_else(|| nearest(name, variables()))
-        .or_else(|| short(name));
-    let advice = match found.or_else(|| nearest(name, names())) {
-        Some(known) => format!("; did you mean {known}?"),
-        None => String::new(),
-    };
-    let name: String = name.chars().take(64).collect();
-    Some(format!("unknown variable {name}{advice}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_field_has_one_row_and_every_name_one_meaning() {
-        let fields: Vec<_> = TABLE.iter().map(|row| row.field).collect();
-        assert_eq!(fields, Field::ALL);
-        let mut names: Vec<_> = names().collect();
-        names.extend(FOREIGN);
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
-        for &field in Field::ALL {
-            assert_eq!(Field::named(field.name()), Some(field));
-            assert!(!field.variable().is_empty());
-        }
-    }
-
-    #[test]
-    fn unknown_names_get_the_nearest_known_one() {
-        let warning = |name| unknown(name).unwrap();
-        assert!(warning("HH_BATCHSIZE").ends_with("did you mean HH_BATCH_SIZE?"));
-        assert!(warning("HH_APIKEY").ends_with("did you mean HH_API_KEY?"));
-        assert!(warning("HONEYHIVE_APIKEY").ends_with("did you mean HONEYHIVE_API_KEY?"));
-        assert!(!warning("HH_XYZZY_PLUGH_AND_MORE").contains("did you mean"));
-        for fine in [
-            "HH_API_KEY",
-            "HH_MAX_LINKS",
-            "HHX",
-            "PATH",
-            "hh_api_key",
-            CONFIG_FILE,
-        ] {
-            assert_eq!(unknown(fine), None, "{fine}");
-        }
-    }
-}

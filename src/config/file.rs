@@ -5,8 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::DEFAULT_MAX_QUEUE_BYTES;
-use super::env::{self, CONFIG_FILE, Field};
+use super::Usual;
+use super::env::Field;
+use super::known::{self, CONFIG_FILE};
 use super::spelling;
 use super::value::{Kind, Value};
 use crate::Error;
@@ -17,13 +18,13 @@ const CONFIG: &str = "honeyhive.toml";
 /// Everything outside the code that settings are read from, as it was at one moment.
 ///
 /// The environment of the process is read and never changed.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Sources {
     pub(crate) environment: BTreeMap<OsString, OsString>,
     pub(crate) dotenv: Option<DotEnv>,
     pub(crate) file: Option<File>,
-    /// What `max_queue_bytes` is when nobody sets it: the environment's strategy knows.
-    pub(crate) max_queue_bytes: usize,
+    /// What the numbers of delivery are when nobody sets them: the environment's strategy knows.
+    pub(crate) usual: Usual,
 }
 
 /// A `.env` file that was read.
@@ -45,18 +46,6 @@ pub(crate) struct File {
     pub(crate) named: bool,
     /// The text, or why there is none.
     pub(crate) content: Result<String, String>,
-}
-
-impl Default for Sources {
-    /// Nothing at all.
-    fn default() -> Self {
-        Self {
-            environment: BTreeMap::new(),
-            dotenv: None,
-            file: None,
-            max_queue_bytes: DEFAULT_MAX_QUEUE_BYTES,
-        }
-    }
 }
 
 impl Sources {
@@ -125,17 +114,30 @@ impl Sources {
         if let Some(value) = self.environment.get(OsStr::new(name)) {
             return Some(value.to_string_lossy().into_owned());
         }
-        if !env::is_known(name) {
+        if !known::is_known(name) {
             return None;
         }
         self.dotenv.as_ref()?.variables.get(name).cloned()
     }
 
-    /// The same with another default for `max_queue_bytes`.
+    /// The same with other numbers for what nobody sets.
     #[must_use]
-    pub(crate) fn with_max_queue_bytes(mut self, bytes: usize) -> Self {
-        self.max_queue_bytes = bytes;
+    pub(crate) fn with_usual(mut self, usual: Usual) -> Self {
+        self.usual = usual;
         self
+    }
+
+    /// The file whose changes are taken over: the one that was read, or would have been.
+    pub(crate) fn watched(&self) -> Option<File> {
+        if let Some(file) = &self.file {
+            return Some(file.clone());
+        }
+        let directory = std::env::current_dir().ok()?;
+        Some(File {
+            path: directory.join(CONFIG),
+            named: false,
+            content: Err("it was not there".to_owned()),
+        })
     }
 }
 
@@ -154,7 +156,7 @@ fn nearest(directory: Option<&Path>, name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn read(path: &Path) -> Result<String, String> {
+pub(super) fn read(path: &Path) -> Result<String, String> {
     // A pipe or a device may never end.
     if path.exists() && !path.is_file() {
         return Err("it is no regular file".to_owned());
@@ -195,7 +197,7 @@ impl DotEnv {
                     parsed.variables.insert(name.to_owned(), value);
                     rest = after;
                 }
-                None if env::is_known(name) => parsed.broken.push(name.to_owned()),
+                None if known::is_known(name) => parsed.broken.push(name.to_owned()),
                 None => {}
             }
         }
@@ -264,8 +266,8 @@ pub(crate) struct WrongType {
 
 pub(crate) type Settings = Vec<(Field, Result<Value, WrongType>)>;
 
-/// The settings in a file.
-pub(crate) fn settings(path: &Path, content: &str) -> Result<Settings, Error> {
+/// The settings in a file, and what is wrong with the names of the others.
+pub(crate) fn settings(path: &Path, content: &str) -> Result<(Settings, Vec<String>), Error> {
     let content = without_mark(content);
     let table: toml::Table = content.parse().map_err(|error: toml::de::Error| {
         // The error prints the line it is about, which may hold a key: only its position is passed on.
@@ -276,6 +278,7 @@ pub(crate) fn settings(path: &Path, content: &str) -> Result<Settings, Error> {
         Error::config(format!("{}: line {line} is not TOML", path.display()))
     })?;
     let mut settings = Vec::with_capacity(table.len());
+    let mut unknown = Vec::new();
     for (key, value) in table {
         let Some(field) = Field::named(&key) else {
             let names = Field::ALL.iter().map(|field| field.name());
@@ -284,15 +287,16 @@ pub(crate) fn settings(path: &Path, content: &str) -> Result<Settings, Error> {
                 None => String::new(),
             };
             let key: String = key.chars().take(64).collect();
-            return Err(Error::config(format!(
+            unknown.push(format!(
                 "{}: unknown setting `{}`{advice}",
                 path.display(),
                 key.escape_debug()
-            )));
+            ));
+            continue;
         };
         settings.push((field, typed(field, value)));
     }
-    Ok(settings)
+    Ok((settings, unknown))
 }
 
 fn typed(field: Field, value: toml::Value) -> Result<Value, WrongType> {

@@ -2,18 +2,23 @@
 #![doc = include_str!("../docs/configuration.md")]
 
 mod builder;
+mod choices;
 mod client;
 mod defaults;
 mod env;
 mod event_types;
 mod file;
 mod key;
+mod known;
 pub(crate) mod live;
 mod names;
 mod redact;
 mod resolve;
+mod serial;
 mod spelling;
+mod usual;
 mod value;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -26,65 +31,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use builder::Builder;
+pub use choices::{Compression, Protocol, ResilienceLevel, Scenario};
 pub use env::Field;
 pub use key::ApiKey;
 pub use redact::Redact;
 
 pub use defaults::*;
-pub(crate) use env::HIGH_CONCURRENCY;
 pub(crate) use event_types::{EventTypes, Rule};
-pub(crate) use file::Sources;
+pub(crate) use file::{File, Sources};
 pub(crate) use names::NameFilters;
-pub(crate) use value::flag;
+pub(crate) use usual::{Number, Usage, Usual};
+pub(crate) use value::{Value, size};
+pub(crate) use watch::Watch;
 
-use value::Value;
-
-/// How traces are encoded on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Protocol {
-    /// OTLP/HTTP with protobuf bodies, the default.
-    #[default]
-    #[serde(rename = "http/protobuf")]
-    HttpProtobuf,
-    /// OTLP/HTTP with JSON bodies.
-    #[serde(rename = "http/json")]
-    HttpJson,
-}
-
-impl Protocol {
-    /// As variables and files spell it: `http/protobuf` or `http/json`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::HttpProtobuf => "http/protobuf",
-            Self::HttpJson => "http/json",
-        }
-    }
-}
-
-/// How bodies are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Compression {
-    /// Not at all, the default.
-    #[default]
-    None,
-    /// gzip.
-    Gzip,
-}
-
-impl Compression {
-    /// As variables and files spell it: `none` or `gzip`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-        }
-    }
-}
+use serial::{headers, optional_seconds, seconds, session_id};
 
 /// Where a value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +152,29 @@ pub struct Config {
     pub(crate) disable_batch: bool,
     pub(crate) max_queue_size: usize,
     pub(crate) max_queue_bytes: usize,
+    pub(crate) max_batch_bytes: usize,
+    pub(crate) max_in_flight: usize,
+    pub(crate) flush_on_timer: bool,
+    #[serde(with = "seconds")]
+    pub(crate) lifecycle_timeout: Duration,
+    #[serde(with = "seconds")]
+    pub(crate) connect_timeout: Duration,
+    pub(crate) pool_max_idle: usize,
+    #[serde(with = "seconds")]
+    pub(crate) pool_idle_timeout: Duration,
+    #[serde(with = "seconds")]
+    pub(crate) retry_first_delay: Duration,
+    #[serde(with = "seconds")]
+    pub(crate) retry_max_delay: Duration,
+    #[serde(with = "seconds")]
+    pub(crate) retry_give_up: Duration,
+    pub(crate) scenario: Scenario,
+    pub(crate) high_concurrency: bool,
+    pub(crate) resilience: ResilienceLevel,
+    pub(crate) watch_config: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spool_dir: Option<String>,
+    pub(crate) spool_max_bytes: u64,
     pub(crate) max_attributes: usize,
     pub(crate) max_attribute_length: usize,
     pub(crate) max_events: usize,
@@ -230,6 +213,12 @@ pub struct Config {
     pub(crate) headers: Vec<(String, String)>,
     /// Of what somebody set.
     pub(crate) sources: BTreeMap<Field, Source>,
+    /// Where what nobody set came from.
+    #[serde(skip)]
+    pub(crate) usual: Usual,
+    /// What was set, could not be understood, and was no error.
+    #[serde(skip)]
+    pub(crate) refused: Vec<Field>,
 }
 
 /// One setting of a [`Config`], as [`Config::settings`] lists them.
@@ -282,6 +271,22 @@ impl Default for Config {
             disable_batch: false,
             max_queue_size: DEFAULT_MAX_QUEUE_SIZE,
             max_queue_bytes: DEFAULT_MAX_QUEUE_BYTES,
+            max_batch_bytes: DEFAULT_MAX_BATCH_BYTES,
+            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+            flush_on_timer: true,
+            lifecycle_timeout: DEFAULT_LIFECYCLE_TIMEOUT,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            pool_max_idle: DEFAULT_POOL_MAX_IDLE,
+            pool_idle_timeout: DEFAULT_POOL_IDLE_TIMEOUT,
+            retry_first_delay: DEFAULT_RETRY_FIRST_DELAY,
+            retry_max_delay: DEFAULT_RETRY_MAX_DELAY,
+            retry_give_up: DEFAULT_RETRY_GIVE_UP,
+            scenario: Scenario::default(),
+            high_concurrency: false,
+            resilience: ResilienceLevel::default(),
+            watch_config: false,
+            spool_dir: None,
+            spool_max_bytes: DEFAULT_SPOOL_MAX_BYTES,
             max_attributes: DEFAULT_MAX_ATTRIBUTES,
             max_attribute_length: DEFAULT_MAX_ATTRIBUTE_LENGTH,
             max_events: DEFAULT_MAX_EVENTS,
@@ -309,6 +314,8 @@ impl Default for Config {
             require_key: false,
             warnings: Vec::new(),
             sources: BTreeMap::new(),
+            usual: Usual::default(),
+            refused: Vec::new(),
         }
     }
 }
@@ -501,11 +508,11 @@ impl Config {
         self.export_timeout
     }
 
-    /// How long dropping the instance waits for what is queued (`HH_FLUSH_TIMEOUT`). Absent by default: it depends
-    /// on the environment.
+    /// How long dropping the instance waits for what is queued (`HH_FLUSH_TIMEOUT`): what suits the environment, unless
+    /// set.
     #[must_use]
-    pub fn flush_timeout(&self) -> Option<Duration> {
-        self.flush_timeout
+    pub fn flush_timeout(&self) -> Duration {
+        self.flush_timeout.unwrap_or(DEFAULT_FLUSH_TIMEOUT)
     }
 
     /// Whether every span is sent as soon as it ends (`HH_DISABLE_BATCH`). Off by default.
@@ -525,6 +532,114 @@ impl Config {
     #[must_use]
     pub fn max_queue_bytes(&self) -> usize {
         self.max_queue_bytes
+    }
+
+    /// How many bytes one request may have (`HH_MAX_BATCH_BYTES`): [`DEFAULT_MAX_BATCH_BYTES`], or what suits the memory,
+    /// unless set.
+    #[must_use]
+    pub fn max_batch_bytes(&self) -> usize {
+        self.max_batch_bytes
+    }
+
+    /// How many requests with spans may be on their way at once (`HH_MAX_IN_FLIGHT`): what suits the environment, unless
+    /// set.
+    #[must_use]
+    pub fn max_in_flight(&self) -> usize {
+        self.max_in_flight
+    }
+
+    /// Whether spans are sent when the flush interval is over (`HH_FLUSH_ON_TIMER`). On, except on AWS Lambda, unless set.
+    #[must_use]
+    pub fn flush_on_timer(&self) -> bool {
+        self.flush_on_timer
+    }
+
+    /// How long changes and the end of an instance wait for one another (`HH_LIFECYCLE_TIMEOUT`): what suits the
+    /// environment, unless set.
+    #[must_use]
+    pub fn lifecycle_timeout(&self) -> Duration {
+        self.lifecycle_timeout
+    }
+
+    /// How long making a connection may take (`HH_CONNECT_TIMEOUT`): [`DEFAULT_CONNECT_TIMEOUT`] unless set.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// How many connections are kept for later requests (`HH_POOL_MAX_IDLE`): what suits the environment, unless set.
+    #[must_use]
+    pub fn pool_max_idle(&self) -> usize {
+        self.pool_max_idle
+    }
+
+    /// How long they are kept (`HH_POOL_IDLE_TIMEOUT`): what suits the environment, unless set.
+    #[must_use]
+    pub fn pool_idle_timeout(&self) -> Duration {
+        self.pool_idle_timeout
+    }
+
+    /// The wait before the first repetition of a request (`HH_RETRY_FIRST_DELAY`): what suits the environment, unless set.
+    #[must_use]
+    pub fn retry_first_delay(&self) -> Duration {
+        self.retry_first_delay
+    }
+
+    /// The longest wait between two attempts (`HH_RETRY_MAX_DELAY`): [`DEFAULT_RETRY_MAX_DELAY`] unless set.
+    #[must_use]
+    pub fn retry_max_delay(&self) -> Duration {
+        self.retry_max_delay
+    }
+
+    /// For how long a batch is tried (`HH_RETRY_GIVE_UP`): [`DEFAULT_RETRY_GIVE_UP`] unless set.
+    #[must_use]
+    pub fn retry_give_up(&self) -> Duration {
+        self.retry_give_up
+    }
+
+    /// What the program does (`HH_SCENARIO`): nothing special unless set.
+    #[must_use]
+    pub fn scenario(&self) -> Scenario {
+        self.scenario
+    }
+
+    /// Whether many callers are at work at once (`HH_HIGH_CONCURRENCY`). Off by default.
+    #[must_use]
+    pub fn high_concurrency(&self) -> bool {
+        self.high_concurrency
+    }
+
+    /// How much trouble the caller is told of (`HH_RESILIENCE_LEVEL`): [`ResilienceLevel::Balanced`] unless set.
+    #[must_use]
+    pub fn resilience(&self) -> ResilienceLevel {
+        self.resilience
+    }
+
+    /// Whether changes of `honeyhive.toml` are taken over (`HH_WATCH_CONFIG`). Off by default.
+    #[must_use]
+    pub fn watch_config(&self) -> bool {
+        self.watch_config
+    }
+
+    /// What the program says of itself.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            scenario: self.scenario,
+            high_concurrency: self.high_concurrency,
+        }
+    }
+
+    /// The directory that keeps what cannot be delivered (`HH_SPOOL_DIR`), as it was set; `default` stands for the user's
+    /// directory for state. Absent by default: nothing is kept.
+    #[must_use]
+    pub fn spool_dir(&self) -> Option<&Path> {
+        self.spool_dir.as_deref().map(Path::new)
+    }
+
+    /// How many bytes that directory may hold (`HH_SPOOL_MAX_BYTES`): [`DEFAULT_SPOOL_MAX_BYTES`] unless set.
+    #[must_use]
+    pub fn spool_max_bytes(&self) -> u64 {
+        self.spool_max_bytes
     }
 
     /// How many attributes a span may have (`HH_MAX_ATTRIBUTES`): [`DEFAULT_MAX_ATTRIBUTES`] unless set.
@@ -672,7 +787,7 @@ impl Config {
         copy
     }
 
-    fn value(&self, field: Field) -> Option<Value> {
+    pub(crate) fn value(&self, field: Field) -> Option<Value> {
         let text = |text: &Option<String>| text.clone().map(Value::Text);
         let number = |number: usize| Some(Value::Number(u64::try_from(number).unwrap_or(u64::MAX)));
         match field {
@@ -709,6 +824,22 @@ impl Config {
             Field::DisableBatch => Some(Value::Flag(self.disable_batch)),
             Field::MaxQueueSize => number(self.max_queue_size),
             Field::MaxQueueBytes => number(self.max_queue_bytes),
+            Field::MaxBatchBytes => number(self.max_batch_bytes),
+            Field::MaxInFlight => number(self.max_in_flight),
+            Field::FlushOnTimer => Some(Value::Flag(self.flush_on_timer)),
+            Field::LifecycleTimeout => Some(Value::Time(self.lifecycle_timeout)),
+            Field::ConnectTimeout => Some(Value::Time(self.connect_timeout)),
+            Field::PoolMaxIdle => number(self.pool_max_idle),
+            Field::PoolIdleTimeout => Some(Value::Time(self.pool_idle_timeout)),
+            Field::RetryFirstDelay => Some(Value::Time(self.retry_first_delay)),
+            Field::RetryMaxDelay => Some(Value::Time(self.retry_max_delay)),
+            Field::RetryGiveUp => Some(Value::Time(self.retry_give_up)),
+            Field::Scenario => Some(Value::Scenario(self.scenario)),
+            Field::HighConcurrency => Some(Value::Flag(self.high_concurrency)),
+            Field::Resilience => Some(Value::Resilience(self.resilience)),
+            Field::WatchConfig => Some(Value::Flag(self.watch_config)),
+            Field::SpoolDir => text(&self.spool_dir),
+            Field::SpoolMaxBytes => Some(Value::Number(self.spool_max_bytes)),
             Field::MaxAttributes => number(self.max_attributes),
             Field::MaxAttributeLength => number(self.max_attribute_length),
             Field::MaxEvents => number(self.max_events),
@@ -764,87 +895,5 @@ impl fmt::Debug for Config {
             .field("warnings", &self.warnings)
             .field("sources", &self.sources)
             .finish()
-    }
-}
-
-/// Durations as seconds.
-mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_f64(time.as_secs_f64())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(D::Error::custom)
-    }
-}
-
-mod optional_seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-
-    #[expect(clippy::ref_option, reason = "the form that serde asks for")]
-    pub(super) fn serialize<S: Serializer>(
-        time: &Option<Duration>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        time.map(|time| time.as_secs_f64()).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        Option::<f64>::deserialize(from)?
-            .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(D::Error::custom))
-            .transpose()
-    }
-}
-
-/// Session ids as text.
-mod session_id {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-    use uuid::Uuid;
-
-    #[expect(clippy::ref_option, reason = "the form that serde asks for")]
-    pub(super) fn serialize<S: Serializer>(id: &Option<Uuid>, to: S) -> Result<S::Ok, S::Error> {
-        id.map(|id| id.to_string()).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Uuid>, D::Error> {
-        Option::<String>::deserialize(from)?
-            .map(|id| Uuid::parse_str(&id).map_err(D::Error::custom))
-            .transpose()
-    }
-}
-
-/// Headers as a map from names to masks: values may be tokens.
-mod headers {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::key::HIDDEN;
-
-    pub(super) fn serialize<S: Serializer>(
-        headers: &[(String, String)],
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_map(headers.iter().map(|(name, _)| (name, HIDDEN)))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Vec<(String, String)>, D::Error> {
-        let map = BTreeMap::<String, String>::deserialize(from)?;
-        Ok(map
-            .into_keys()
-            .map(|name| (name, HIDDEN.to_owned()))
-            .collect())
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::env::{Alias, CONFIG_FILE, SWITCHES, TABLE};
+use super::env::{Alias, TABLE};
 use super::file::{DotEnv, File};
+use super::known::{self, CONFIG_FILE, SWITCHES};
 use super::value::{Kind, Value};
 use super::*;
 use crate::Error;
@@ -98,9 +99,24 @@ fn samples(field: Field) -> [&'static str; 2] {
         Field::SessionInputs | Field::UserProperties => [r#"{"a": 1}"#, r#"{"b": {"c": ["é"]}}"#],
         Field::Protocol => ["http/json", "HTTP/JSON"],
         Field::Compression => ["gzip", "GZIP"],
-        Field::OtlpEnabled | Field::Git | Field::CaptureContent | Field::CacheEnabled => {
-            ["false", "off"]
-        }
+        Field::OtlpEnabled
+        | Field::Git
+        | Field::CaptureContent
+        | Field::FlushOnTimer
+        | Field::CacheEnabled => ["false", "off"],
+        Field::MaxInFlight | Field::PoolMaxIdle => ["3", "64"],
+        Field::MaxBatchBytes => ["1MiB", "100000"],
+        Field::LifecycleTimeout
+        | Field::ConnectTimeout
+        | Field::PoolIdleTimeout
+        | Field::RetryFirstDelay
+        | Field::RetryMaxDelay
+        | Field::RetryGiveUp
+        | Field::FlushInterval
+        | Field::ExportTimeout
+        | Field::FlushTimeout => ["0.25", "1min"],
+        Field::Scenario => ["high_volume", "Low-Latency"],
+        Field::Resilience => ["resilient", "RESILIENT"],
         Field::ApiTimeout
         | Field::ApiExportTimeout
         | Field::CacheTtl
@@ -111,9 +127,9 @@ fn samples(field: Field) -> [&'static str; 2] {
         Field::BatchSize | Field::MaxExportBatchSize | Field::MaxEvents | Field::MaxLinks => {
             ["7", "9999"]
         }
-        Field::FlushInterval | Field::ExportTimeout | Field::FlushTimeout => ["0.25", "1min"],
         Field::MaxQueueSize => ["1000", "1000000"],
-        Field::MaxQueueBytes => ["32MiB", "100000000"],
+        Field::MaxQueueBytes | Field::SpoolMaxBytes => ["32MiB", "100000000"],
+        Field::SpoolDir => ["/var/spool/honeyhive", "spool of mine"],
         Field::MaxAttributes => ["128", "2000"],
         Field::MaxAttributeLength | Field::MaxSpanSize => ["20MiB", "100KB"],
         Field::Filter | Field::SpanEvents => ["debug", "info,my_crate=trace"],
@@ -129,6 +145,8 @@ fn samples(field: Field) -> [&'static str; 2] {
         | Field::SessionAutoCreate
         | Field::SkipSessionStart
         | Field::DisableBatch
+        | Field::HighConcurrency
+        | Field::WatchConfig
         | Field::TestMode
         | Field::DisableTracing
         | Field::Verbose => ["true", "ON"],
@@ -181,9 +199,21 @@ fn refused(field: Field) -> &'static [&'static str] {
         Field::FlushInterval | Field::ExportTimeout => {
             &["0", "-1", "soon", "nan", "1e9", "1h", "3601"]
         }
-        Field::FlushTimeout => &["-1", "soon", "601"],
+        Field::FlushTimeout | Field::LifecycleTimeout => &["-1", "soon", "601"],
+        Field::ConnectTimeout | Field::RetryFirstDelay | Field::RetryMaxDelay => {
+            &["0", "-1", "soon", "nan", "601"]
+        }
+        Field::PoolIdleTimeout => &["-1", "soon", "3601"],
+        Field::RetryGiveUp => &["-1", "soon", "86401"],
+        Field::MaxInFlight => &["0", "65", "x"],
+        Field::PoolMaxIdle => &["-1", "201", "x"],
+        Field::MaxBatchBytes => &["1KiB", "65MiB", "x"],
+        Field::Scenario => &["production", "high"],
+        Field::Resilience => &["relaxed", "1"],
         Field::MaxAttributes => &["127", "10001", "x"],
         Field::MaxQueueBytes => &["1", "2GiB", "x"],
+        Field::SpoolMaxBytes => &["1", "5GiB", "x"],
+        Field::SpoolDir => &["a\u{fffd}b"],
         Field::MaxAttributeLength | Field::MaxSpanSize => &["1023", "101MiB", "10M", "x"],
         Field::Filter | Field::SpanEvents => &["a=b=c", "my_crate=loud"],
         Field::SpanNameFilters => &[
@@ -203,6 +233,9 @@ fn refused(field: Field) -> &'static [&'static str] {
         | Field::Git
         | Field::CaptureContent
         | Field::DisableBatch
+        | Field::FlushOnTimer
+        | Field::HighConcurrency
+        | Field::WatchConfig
         | Field::TestMode
         | Field::DisableTracing
         | Field::Verbose => &["maybe", "2", "tru"],
@@ -266,6 +299,22 @@ fn set(builder: Builder, field: Field, value: Value) -> Builder {
         (Field::DisableBatch, Value::Flag(on)) => builder.disable_batch(on),
         (Field::MaxQueueSize, Value::Number(n)) => builder.max_queue_size(size(n)),
         (Field::MaxQueueBytes, Value::Number(n)) => builder.max_queue_bytes(size(n)),
+        (Field::MaxBatchBytes, Value::Number(n)) => builder.max_batch_bytes(size(n)),
+        (Field::MaxInFlight, Value::Number(n)) => builder.max_in_flight(size(n)),
+        (Field::FlushOnTimer, Value::Flag(on)) => builder.flush_on_timer(on),
+        (Field::LifecycleTimeout, Value::Time(time)) => builder.lifecycle_timeout(time),
+        (Field::ConnectTimeout, Value::Time(time)) => builder.connect_timeout(time),
+        (Field::PoolMaxIdle, Value::Number(n)) => builder.pool_max_idle(size(n)),
+        (Field::PoolIdleTimeout, Value::Time(time)) => builder.pool_idle_timeout(time),
+        (Field::RetryFirstDelay, Value::Time(time)) => builder.retry_first_delay(time),
+        (Field::RetryMaxDelay, Value::Time(time)) => builder.retry_max_delay(time),
+        (Field::RetryGiveUp, Value::Time(time)) => builder.retry_give_up(time),
+        (Field::Scenario, Value::Scenario(scenario)) => builder.scenario(scenario),
+        (Field::HighConcurrency, Value::Flag(on)) => builder.high_concurrency(on),
+        (Field::Resilience, Value::Resilience(level)) => builder.resilience(level),
+        (Field::WatchConfig, Value::Flag(on)) => builder.watch_config(on),
+        (Field::SpoolDir, Value::Text(path)) => builder.spool_dir(path),
+        (Field::SpoolMaxBytes, Value::Number(n)) => builder.spool_max_bytes(n),
         (Field::MaxAttributes, Value::Number(n)) => builder.max_attributes(size(n)),
         (Field::MaxAttributeLength, Value::Number(n)) => builder.max_attribute_length(size(n)),
         (Field::MaxEvents, Value::Number(n)) => builder.max_events(size(n)),
@@ -350,6 +399,11 @@ fn aliases_are_asked_in_their_order_after_the_preferred_name() {
         for (start, name) in names.iter().enumerate() {
             let mut pairs: Vec<_> = names[start..].iter().map(|name| (*name, other)).collect();
             pairs[0].1 = winner;
+            if start > 0
+                && let Alias::Milliseconds(_) = row.aliases[start - 1]
+            {
+                pairs[0].1 = "250";
+            }
             let dotenv: String = pairs
                 .iter()
                 .map(|(name, value)| dotenv_line(name, value))
@@ -364,7 +418,11 @@ fn aliases_are_asked_in_their_order_after_the_preferred_name() {
                 let alias =
                     |warning: &String| warning.starts_with(name) && warning.contains(row.variable);
                 let warned = config.warnings.iter().any(alias);
-                let expected = start > 0 && !matches!(row.aliases[start - 1], Alias::Shared(_));
+                let expected = start > 0
+                    && !matches!(
+                        row.aliases[start - 1],
+                        Alias::Shared(_) | Alias::Milliseconds(_)
+                    );
                 assert_eq!(warned, expected, "{name}: {:?}", config.warnings);
             }
         }
@@ -459,11 +517,20 @@ fn bad_values_in_code_name_the_setter() {
             Field::FlushTimeout,
             Builder::new().flush_timeout(Duration::MAX),
         ),
+        (Field::MaxInFlight, Builder::new().max_in_flight(0)),
+        (Field::MaxBatchBytes, Builder::new().max_batch_bytes(1)),
+        (Field::PoolMaxIdle, Builder::new().pool_max_idle(201)),
+        (
+            Field::RetryFirstDelay,
+            Builder::new().retry_first_delay(Duration::ZERO),
+        ),
         (Field::MaxQueueSize, Builder::new().max_queue_size(0)),
         (
             Field::MaxQueueBytes,
             Builder::new().max_queue_bytes(usize::MAX),
         ),
+        (Field::SpoolDir, Builder::new().spool_dir("a\0b")),
+        (Field::SpoolMaxBytes, Builder::new().spool_max_bytes(1)),
         (Field::MaxAttributes, Builder::new().max_attributes(127)),
         (
             Field::MaxAttributeLength,
@@ -549,7 +616,7 @@ fn files_take_typed_values() {
     assert_eq!(config.max_span_size(), 20 << 20);
     assert_eq!(config.flush_interval(), Duration::from_millis(2500));
     assert_eq!(config.export_timeout(), Duration::from_secs(3));
-    assert_eq!(config.flush_timeout(), Some(Duration::from_millis(500)));
+    assert_eq!(config.flush_timeout(), Duration::from_millis(500));
     assert!(config.verbose());
     assert_eq!(config.source(), DEFAULT_SOURCE);
     let headers: Vec<_> = config.headers().collect();
@@ -629,7 +696,7 @@ fn a_broken_line_of_ours_in_an_env_file_is_an_error_unless_overridden() {
 fn switches_are_checked_too() {
     let text = message(from_env(&[("HH_HIGH_CONCURRENCY", "maybe")]));
     assert!(
-        text.starts_with("HH_HIGH_CONCURRENCY: \"maybe\" is not accepted"),
+        text.starts_with("high_concurrency: \"maybe\" from HH_HIGH_CONCURRENCY"),
         "{text}"
     );
     assert!(from_env(&[("HH_HIGH_CONCURRENCY", " ")]).is_ok());
@@ -831,11 +898,22 @@ fn what_depends_on_another_setting() {
         (20 << 20, 0)
     );
 
-    let lambda = none.clone().with_max_queue_bytes(16 << 20);
+    let lambda = none.clone().with_usual(Usual::new(|usage| {
+        let volume = usage.scenario == Scenario::HighVolume;
+        vec![Number {
+            field: Field::MaxQueueBytes,
+            value: Value::Number(if volume { 32 } else { 16 } << 20),
+            why: "a test says so".to_owned(),
+        }]
+    }));
     let config = Builder::new().resolve(&lambda).unwrap();
     assert_eq!(config.max_queue_bytes(), 16 << 20);
     assert_eq!(*config.source_of(Field::MaxQueueBytes), Source::Default);
     assert_eq!(config.reconfigured(|builder| builder).unwrap(), config);
+    let volume = config.reconfigured(|builder| builder.scenario(Scenario::HighVolume));
+    assert_eq!(volume.unwrap().max_queue_bytes(), 32 << 20);
+    let set = Builder::new().max_queue_bytes(8 << 20).resolve(&lambda);
+    assert_eq!(set.unwrap().max_queue_bytes(), 8 << 20);
 }
 
 #[test]
@@ -856,6 +934,271 @@ fn without_tls_https_is_an_error_only_where_it_would_be_used() {
     }
     let local = Builder::new().api_key(KEY).server_url("http://localhost:1");
     assert!(config(local).check(false).is_ok());
+}
+
+const RESILIENT: (&str, &str) = ("HH_RESILIENCE_LEVEL", "resilient");
+const STRICT: (&str, &str) = ("HH_RESILIENCE_LEVEL", "strict");
+
+#[test]
+fn nothing_is_an_error_where_nothing_may_be_one() {
+    for row in TABLE {
+        if row.field == Field::Resilience {
+            continue;
+        }
+        let [good, _] = samples(row.field);
+        for &bad in refused(row.field) {
+            let insecure = bad == "http://a.example" || bad.starts_with("authorization");
+            // The next source holds.
+            let sources = sources(
+                &[RESILIENT, (row.variable, bad)],
+                (!insecure)
+                    .then(|| dotenv_line(row.variable, good))
+                    .as_deref(),
+                None,
+            );
+            let config = Builder::new().resolve(&sources).unwrap();
+            let named = |warning: &String| warning.starts_with(&format!("{}: ", row.field));
+            assert!(config.warnings.iter().any(named), "{:?}", config.warnings);
+            assert!(!format!("{config:?}").contains("SECRET"));
+            if insecure {
+                let kept_back = config.disable_tracing || config.headers.is_empty();
+                assert!(kept_back, "{}", row.field);
+                continue;
+            }
+            assert_eq!(config.value(row.field), Some(admit(row.field, good)));
+            // Else the default, and never more than was meant.
+            let config = from_env(&[RESILIENT, (row.variable, bad)]).unwrap();
+            let careful = config.disable_tracing || !config.capture_content;
+            let guards = [
+                Field::ServerUrl,
+                Field::OtlpEndpoint,
+                Field::TestMode,
+                Field::DisableTracing,
+                Field::OtlpEnabled,
+                Field::CaptureContent,
+                Field::Redact,
+                Field::SpanNameFilters,
+            ];
+            assert_eq!(careful, guards.contains(&row.field), "{}", row.field);
+            let config = from_file(&format!(
+                "resilience = 'resilient'\n{}",
+                file_line(row.field, bad)
+            ));
+            assert!(config.is_ok(), "{}", row.field);
+        }
+    }
+    // Files as a whole, and what code says.
+    for file in ["[", "batchsize = 1\nbatch_size = 7", "batch_size = []"] {
+        let sources = sources(
+            &[RESILIENT],
+            Some("HH_SOURCE='x\nHH_CONFIG_FILE='y"),
+            Some(file),
+        );
+        let config = Builder::new()
+            .require_key()
+            .event_type_rule("", "", "")
+            .resolve(&sources)
+            .unwrap();
+        assert!(config.warnings.len() >= 4, "{:?}", config.warnings);
+        assert_eq!(config.batch_size() == 7, file.starts_with("batchsize"));
+    }
+    let url = "https://a.example";
+    let builder = Builder::new()
+        .resilience(ResilienceLevel::Resilient)
+        .api_key(KEY)
+        .server_url(url);
+    let config = builder.clone().resolve(&Sources::default()).unwrap();
+    assert!(config.warnings.is_empty() && !config.disable_tracing);
+    let mut without_tls = config.clone();
+    without_tls.live_with_problems(false);
+    assert!(without_tls.disable_tracing && without_tls.warnings.len() == 1);
+    // A change that is no good is one for the caller to leave out.
+    assert!(config.reconfigured(|b| b.batch_size(0)).is_err());
+    // What is held back stays so until it can be understood.
+    let config = from_env(&[
+        RESILIENT,
+        ("HH_API_KEY", KEY),
+        ("HH_API_URL", "htps://a.example"),
+        ("HH_CAPTURE_CONTENT", "flase"),
+    ])
+    .unwrap();
+    assert!(config.disable_tracing && !config.capture_content);
+    let later = config.reconfigured(|b| b.batch_size(5)).unwrap();
+    assert!(later.disable_tracing && !later.capture_content);
+    assert!(later.warnings.is_empty(), "{:?}", later.warnings);
+    let file = |content: &str| File {
+        path: file_path(),
+        named: false,
+        content: Ok(content.to_owned()),
+    };
+    let later = later.reloaded(file("batch_size = 6")).unwrap();
+    assert!(later.disable_tracing && !later.capture_content);
+    let later = later.reloaded(file("capture_content = true")).unwrap();
+    assert!(later.disable_tracing && later.capture_content);
+    let later = later.reconfigured(|b| b.server_url(url)).unwrap();
+    assert!(!later.disable_tracing && later.server_url() == url);
+
+    // The level itself must be one.
+    let text = message(from_env(&[("HH_RESILIENCE_LEVEL", "relaxed")]));
+    assert!(
+        text.contains("`strict`, `balanced` or `resilient`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn warnings_are_errors_where_all_is() {
+    let key = ("HH_API_KEY", KEY);
+    assert!(from_env(&[STRICT, key]).is_ok());
+    for (variables, expected) in [
+        (&[STRICT][..], "api_key: none is set"),
+        (&[STRICT, key, ("HH_BATCHSIZE", "1")], "HH_BATCH_SIZE"),
+        (
+            &[STRICT, key, ("HH_SESSION_ID", "nonsense")],
+            "session_id: \"nonsense\"",
+        ),
+        (
+            &[STRICT, key, ("HONEYHIVE_SERVER_URL", "https://a.example")],
+            "deprecated",
+        ),
+        (&[STRICT, key, ("RUN_ID", "r")], "RUN_ID sets run_id"),
+        (
+            &[STRICT, key, ("HH_BATCH_SIZE", "600")],
+            "max_export_batch_size",
+        ),
+        (&[STRICT, ("HH_API_URL", "https://a.example")], "api_key"),
+    ] {
+        let text = message(from_env(variables));
+        assert!(text.contains(expected), "{text}");
+    }
+    for variables in [
+        [STRICT, ("HH_TEST_MODE", "1")],
+        [STRICT, ("HH_DISABLE_TRACING", "1")],
+        [STRICT, ("HH_API_URL", "http://localhost:1")],
+        [STRICT, ("HH_OTLP_ENDPOINT", "https://a.example/v1/traces")],
+    ] {
+        assert!(from_env(&variables).is_ok(), "{variables:?}");
+    }
+    // What others share is theirs.
+    let config = from_env(&[STRICT, key, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap();
+    assert_eq!(config.warnings.len(), 1);
+    // Each place may say it.
+    assert!(from_dotenv("HH_RESILIENCE_LEVEL=strict").is_err());
+    assert!(from_file("resilience = 'strict'").is_err());
+    let strict = Builder::new().resilience(ResilienceLevel::Strict);
+    assert!(strict.clone().resolve(&Sources::default()).is_err());
+    let overridden = sources(&[RESILIENT], None, Some("batch_size = 0"));
+    assert!(strict.api_key(KEY).resolve(&overridden).is_err());
+    let config = from_env(&[STRICT, key]).unwrap();
+    assert!(config.reconfigured(|b| b.batch_size(600)).is_err());
+}
+
+#[test]
+fn another_file_changes_what_nobody_else_set() {
+    let file = |content: &str| File {
+        path: file_path(),
+        named: false,
+        content: Ok(content.to_owned()),
+    };
+    let sources = sources(
+        &[("HH_SOURCE", "env")],
+        None,
+        Some("source = 'file'\nbatch_size = 7\nfilter = 'warn'\nsession_id = 'x'"),
+    );
+    let config = Builder::new()
+        .project("code")
+        .resolve(&sources)
+        .unwrap()
+        .reconfigured(|b| b.max_links(3))
+        .unwrap();
+    assert!(config.session_id_invalid);
+    let later = config
+        .reloaded(file(
+            "project = 'file'\nsource = 'later'\nbatch_size = 8\nmax_links = 4\nmax_events = 5",
+        ))
+        .unwrap();
+    assert_eq!(
+        (later.project(), later.source(), later.max_links()),
+        (Some("code"), "env", 3)
+    );
+    assert_eq!((later.batch_size(), later.max_events()), (8, 5));
+    assert_eq!(later.filter(), DEFAULT_FILTER, "it is not there any more");
+    assert!(!later.session_id_invalid);
+    assert_eq!(
+        *later.source_of(Field::BatchSize),
+        Source::File(file_path())
+    );
+    for broken in [
+        "batch_size = 0",
+        "batchsize = 1",
+        "[",
+        "server_url = 'http://a.example'",
+    ] {
+        assert!(config.reloaded(file(broken)).is_err());
+        let resilient = config.reconfigured(|b| b.resilience(ResilienceLevel::Resilient));
+        assert!(resilient.unwrap().reloaded(file(broken)).is_err());
+    }
+}
+
+#[test]
+fn variables_of_opentelemetry_come_after_ours_and_in_milliseconds() {
+    let second = Duration::from_secs(1);
+    let config = from_env(&[
+        ("OTEL_BSP_SCHEDULE_DELAY", "1000"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "2000"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "9000"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "30000"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "2048"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "256"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+        // Where to, and with whose key: not for us.
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "http://collector:4318",
+        ),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-vendor-key=SECRET"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-vendor-key=SECRET"),
+    ])
+    .unwrap();
+    assert_eq!(config.flush_interval(), second);
+    assert_eq!(config.export_timeout(), 2 * second);
+    assert_eq!(config.max_queue_size(), 2048);
+    assert_eq!(config.max_export_batch_size(), 256);
+    assert_eq!(config.compression(), Compression::Gzip);
+    assert_eq!(config.protocol(), Protocol::HttpJson);
+    assert_eq!(
+        (config.otlp_endpoint(), config.headers().count()),
+        (None, 0)
+    );
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+
+    let config = from_env(&[
+        ("OTEL_BSP_SCHEDULE_DELAY", "1000"),
+        ("HH_FLUSH_INTERVAL", "3"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "0"),
+        ("OTEL_SDK_DISABLED", "TRUE"),
+    ])
+    .unwrap();
+    assert_eq!(config.flush_interval(), 3 * second);
+    assert_eq!(config.export_timeout(), 10 * second);
+    assert_eq!(config.max_queue_size(), DEFAULT_MAX_QUEUE_SIZE);
+    assert!(config.disable_tracing());
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    let config = from_env(&[("OTEL_SDK_DISABLED", "true"), ("HH_DISABLE_TRACING", "no")]);
+    assert!(!config.unwrap().disable_tracing());
+}
+
+#[test]
+fn a_spool_without_its_feature_or_its_directory_is_a_warning() {
+    let warnings = |variables: &[(&str, &str)]| from_env(variables).unwrap().warnings().to_vec();
+    let set = warnings(&[("HH_SPOOL_DIR", "/a"), ("HH_SPOOL_MAX_BYTES", "2MiB")]);
+    assert_eq!(set.is_empty(), cfg!(feature = "spool"), "{set:?}");
+    let alone = warnings(&[("HH_SPOOL_MAX_BYTES", "2MiB")]);
+    assert!(alone[0].contains("HH_SPOOL_MAX_BYTES") && alone[0].contains("HH_SPOOL_DIR"));
 }
 
 #[test]
@@ -907,6 +1250,16 @@ fn contradictions_name_both_sides() {
             Builder::new().max_queue_size(10),
             "max_queue_size",
             "batch_size",
+        ),
+        (
+            Builder::new().flush_on_timer(false).flush_interval(second),
+            "flush_interval",
+            "flush_on_timer",
+        ),
+        (
+            Builder::new().retry_max_delay(second / 4),
+            "retry_max_delay",
+            "retry_first_delay",
         ),
         (
             Builder::new().max_queue_bytes(2 << 20),
@@ -1045,7 +1398,17 @@ fn documented_defaults_are_the_defaults() {
             .flatten();
         let described = matches!(
             row.field,
-            Field::SessionName | Field::ServiceName | Field::MaxQueueBytes | Field::MaxSpanSize
+            Field::SessionName
+                | Field::ServiceName
+                | Field::MaxQueueBytes
+                | Field::MaxBatchBytes
+                | Field::MaxInFlight
+                | Field::FlushOnTimer
+                | Field::LifecycleTimeout
+                | Field::PoolMaxIdle
+                | Field::PoolIdleTimeout
+                | Field::RetryFirstDelay
+                | Field::MaxSpanSize
         );
         if documented != "none" && !described && value.is_some() {
             assert_eq!(config.value(row.field), value, "{}", row.field);
@@ -1085,6 +1448,7 @@ fn generated() -> String {
                 Alias::Deprecated(_) => " (deprecated)",
                 Alias::Bare(_) => " (with a warning)",
                 Alias::Shared(_) => "",
+                Alias::Milliseconds(_) => " (milliseconds)",
             };
             write!(names, ", `{}`{remark}", alias.name()).unwrap();
         }
@@ -1162,7 +1526,7 @@ fn assert_no_secret(result: &Result<Config, Error>) {
     }
 }
 
-fn name() -> impl Strategy<Value = &'static str> {
+fn name() -> impl proptest::strategy::Strategy<Value = &'static str> {
     let names: Vec<_> = TABLE
         .iter()
         .flat_map(|row| {
@@ -1196,7 +1560,7 @@ proptest! {
             .map(|(name, value)| format!("{name}={value}\n"))
             .collect();
         assert_no_secret(&from_dotenv(&format!("{content}HH_API_KEY={KEY}\n")));
-        let _ = env::unknown(&dotenv);
+        let _ = known::unknown(&dotenv);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use super::key::{ApiKey, HIDDEN};
 use super::names::NameFilters;
 use super::redact::Redact;
-use super::{Compression, Protocol};
+use super::{Compression, Protocol, ResilienceLevel, Scenario};
 
 /// The value of one setting.
 #[derive(Clone, PartialEq)]
@@ -27,6 +27,8 @@ pub(crate) enum Value {
     NameFilters(NameFilters),
     Rate(f64),
     Redact(Redact),
+    Scenario(Scenario),
+    Resilience(ResilienceLevel),
 }
 
 /// Secrets are hidden: keys, the values of headers, and a URL that may hold one and was not refused yet.
@@ -51,6 +53,8 @@ impl fmt::Display for Value {
             Self::NameFilters(filters) => filters.fmt(f),
             Self::Rate(rate) => rate.fmt(f),
             Self::Redact(redact) => redact.fmt(f),
+            Self::Scenario(scenario) => f.write_str(scenario.as_str()),
+            Self::Resilience(level) => f.write_str(level.as_str()),
         }
     }
 }
@@ -77,6 +81,8 @@ pub(crate) enum Kind {
     },
     /// A UUID.
     SessionId,
+    /// The path of a directory, or a word for one.
+    Path,
     Filter,
     EventType,
     Flag,
@@ -101,6 +107,8 @@ pub(crate) enum Kind {
     /// From 0 to 1.
     Rate,
     Redact,
+    Scenario,
+    Resilience,
 }
 
 /// Why a value was refused.
@@ -147,6 +155,7 @@ impl Kind {
         match self {
             Self::Text => "text".to_owned(),
             Self::SessionId => "a UUID".to_owned(),
+            Self::Path => "a path in UTF-8, or `default`".to_owned(),
             Self::Project => r"text without any of `/ \ ? # &`".to_owned(),
             Self::Key => "visible ASCII characters without spaces".to_owned(),
             Self::IngestionKey => {
@@ -188,6 +197,8 @@ impl Kind {
             Self::Redact => {
                 "`default`, `off`, or keys separated by commas, alone or after one of them".to_owned()
             }
+            Self::Scenario => choice(&Scenario::ALL.map(Scenario::as_str)),
+            Self::Resilience => choice(&ResilienceLevel::ALL.map(ResilienceLevel::as_str)),
         }
     }
 
@@ -245,6 +256,14 @@ impl Kind {
             Self::SessionId => match uuid::Uuid::parse_str(text) {
                 Ok(id) => Value::Text(id.to_string()),
                 Err(_) => return Err(Refused::PLAIN),
+            },
+            Self::Path => match unquoted(text) {
+                "" => return Ok(None),
+                // What takes the place of bytes that are not UTF-8.
+                path if path.contains(['\0', char::REPLACEMENT_CHARACTER]) => {
+                    return Err(Refused::PLAIN);
+                }
+                path => Value::Text(path.to_owned()),
             },
             Self::Project => {
                 if text.contains(['/', '\\', '?', '#', '&']) {
@@ -309,8 +328,28 @@ impl Kind {
             }
             Self::Rate => Value::Rate(text.parse().map_err(|_| Refused::PLAIN)?),
             Self::Redact => Value::Redact(Redact::parse(text).map_err(Refused::because)?),
+            Self::Scenario => {
+                let text = text.to_ascii_lowercase().replace('-', "_");
+                let mut all = Scenario::ALL.into_iter();
+                let found = all.find(|scenario| scenario.as_str() == text);
+                Value::Scenario(found.ok_or(Refused::PLAIN)?)
+            }
+            Self::Resilience => {
+                let mut all = ResilienceLevel::ALL.into_iter();
+                let found = all.find(|level| level.as_str().eq_ignore_ascii_case(text));
+                Value::Resilience(found.ok_or(Refused::PLAIN)?)
+            }
         };
         Ok(Some(value))
+    }
+}
+
+/// `a`, `b` or `c`.
+fn choice(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => quoted.join(""),
     }
 }
 
@@ -401,22 +440,25 @@ fn refused_url(text: &str, reason: &str) -> Refused {
 
 /// Whether a URL that was accepted before sends in the clear to another machine.
 pub(crate) fn is_insecure(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else {
-        return false;
-    };
-    if url.scheme() != "http" {
-        return false;
-    }
+    Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !leads_home(&url))
+}
+
+/// Whether a URL that was accepted before leads to this machine.
+pub(crate) fn is_loopback(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| leads_home(&url))
+}
+
+fn leads_home(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(host);
     match address.parse::<IpAddr>() {
-        Ok(address) => !address.to_canonical().is_loopback(),
+        Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => {
             let name = host.strip_suffix('.').unwrap_or(host);
-            name != "localhost" && !name.ends_with(".localhost")
+            name == "localhost" || name.ends_with(".localhost")
         }
     }
 }

@@ -119,6 +119,42 @@ pub(crate) fn put(bytes: &mut Vec<u8>, key: Key<'_>, value: Value<'_>, limit: us
     false
 }
 
+/// Appends a text that is no longer than it may be, under a field of the callsite: what the hot path writes most.
+#[inline]
+pub(crate) fn put_str(bytes: &mut Vec<u8>, index: u8, text: &str) {
+    let [a, b, c, d] = len32(text.len()).to_le_bytes();
+    bytes.reserve(6 + text.len());
+    bytes.extend_from_slice(&[STR, index, a, b, c, d]);
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+/// Likewise a value of eight bytes.
+#[inline]
+fn put_eight(bytes: &mut Vec<u8>, index: u8, kind: u8, value: [u8; 8]) {
+    let [a, b, c, d, e, f, g, h] = value;
+    bytes.extend_from_slice(&[kind, index, a, b, c, d, e, f, g, h]);
+}
+
+#[inline]
+pub(crate) fn put_i64(bytes: &mut Vec<u8>, index: u8, value: i64) {
+    put_eight(bytes, index, I64, value.to_le_bytes());
+}
+
+#[inline]
+pub(crate) fn put_u64(bytes: &mut Vec<u8>, index: u8, value: u64) {
+    put_eight(bytes, index, U64, value.to_le_bytes());
+}
+
+#[inline]
+pub(crate) fn put_f64(bytes: &mut Vec<u8>, index: u8, value: f64) {
+    put_eight(bytes, index, F64, value.to_le_bytes());
+}
+
+#[inline]
+pub(crate) fn put_bool(bytes: &mut Vec<u8>, index: u8, value: bool) {
+    bytes.extend_from_slice(&[if value { TRUE } else { FALSE }, index]);
+}
+
 /// What writing a formatted value came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Formatted {
@@ -413,6 +449,72 @@ impl<'a> Iterator for Reader<'a> {
             self.bytes = &[];
         }
         entry
+    }
+}
+
+/// The values of callsite fields, for those who know what becomes of each and need no text checked again. What is none
+/// of that is [`PlainValue::Other`], and ends it.
+#[derive(Debug)]
+pub(crate) struct Plain<'a> {
+    reader: Reader<'a>,
+}
+
+/// See [`Plain`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum PlainValue<'a> {
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    /// Always UTF-8.
+    Str(&'a [u8]),
+    /// Likewise.
+    Debug(&'a [u8]),
+    Other,
+}
+
+impl<'a> Plain<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            reader: Reader::new(bytes),
+        }
+    }
+
+    #[inline]
+    fn value(&mut self, kind: u8) -> Option<PlainValue<'a>> {
+        let reader = &mut self.reader;
+        Some(match kind {
+            FALSE => PlainValue::Bool(false),
+            TRUE => PlainValue::Bool(true),
+            I64 => PlainValue::Int(i64::from_le_bytes(reader.array()?)),
+            U64 => PlainValue::Int(i64::try_from(u64::from_le_bytes(reader.array()?)).ok()?),
+            F64 => PlainValue::Double(f64::from_le_bytes(reader.array()?)),
+            STR | DEBUG => {
+                let length = u32::from_le_bytes(reader.array()?) as usize;
+                let text = reader.take(length)?;
+                if kind == STR {
+                    PlainValue::Str(text)
+                } else {
+                    PlainValue::Debug(text)
+                }
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Iterator for Plain<'a> {
+    type Item = (u8, PlainValue<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.reader.bytes.is_empty() {
+            return None;
+        }
+        // Entries by name, events and links have other kinds.
+        let Some([kind, index]) = self.reader.array() else {
+            return Some((0, PlainValue::Other));
+        };
+        Some((index, self.value(kind).unwrap_or(PlainValue::Other)))
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) struct Flushing {
     pub(super) started: Instant,
     pub(super) timeout: Duration,
     pub(super) before: (u64, u64),
+    pub(super) kept: u64,
 }
 
 impl Flushing {
@@ -26,8 +27,10 @@ impl Flushing {
         let result = pending
             .wait_async(deadline(self.started, self.timeout))
             .await;
-        self.exporter
-            .flushed(result, self.started, self.timeout, self.before)
+        let result = self
+            .exporter
+            .flushed(result, self.started, self.timeout, self.before);
+        self.exporter.with_spooled(result, self.kept)
     }
 
     pub(crate) fn wait_blocking(self) -> Result<FlushReport, Error> {
@@ -35,8 +38,10 @@ impl Flushing {
             return Ok(FlushReport::default());
         };
         let result = pending.wait(deadline(self.started, self.timeout));
-        self.exporter
-            .flushed(result, self.started, self.timeout, self.before)
+        let result = self
+            .exporter
+            .flushed(result, self.started, self.timeout, self.before);
+        self.exporter.with_spooled(result, self.kept)
     }
 }
 

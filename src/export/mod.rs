@@ -2,18 +2,23 @@
 //! speaks to them. Knows records and configuration; never layers, sessions or the REST client.
 
 mod flushing;
+#[cfg(feature = "spool")]
+mod keeping;
 pub(crate) mod otlp;
 mod pending;
 mod queue;
 pub(crate) mod report;
 mod requests;
 pub(crate) mod retry;
+#[cfg(all(test, shuttle))]
+mod shuttle_tests;
+#[cfg(feature = "spool")]
+mod spool;
 pub(crate) mod transport;
 mod worker;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -21,20 +26,28 @@ use tokio::sync::Notify;
 use tracing::Dispatch;
 
 use crate::clock;
-use crate::config::Config;
 use crate::config::live::Live;
+use crate::config::{Config, ResilienceLevel};
 use crate::environment::Strategy;
 use crate::error::{Error, Kind, Left};
 use crate::event::{SpanRecord, directory};
 use crate::id::{EventId, SessionId};
 use crate::log::Log;
+use crate::sync::model::Mutex;
+use crate::sync::model::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Gate, lock};
 use flushing::Flushing;
 pub(crate) use pending::Pending;
 use queue::{Bounds, Pushed, Queue};
 use report::{Degradation, DropReason, Dropped, FlushReport, Stats};
+#[cfg(all(test, shuttle))]
+use shuttle_tests::spawn;
+#[cfg(all(fuzzing, feature = "spool"))]
+pub use spool::read_spool_file;
 #[cfg(feature = "testing")]
 pub(crate) use transport::Tape;
+#[cfg(not(all(test, shuttle)))]
+use worker::spawn;
 
 /// The handle: whoever holds one can submit. When the last one goes, the worker sends what is left and ends.
 #[derive(Debug)]
@@ -82,6 +95,9 @@ enum Command {
     Configured,
     Flush(Arc<Pending<Result<FlushReport, Error>>>),
     Update(Update),
+    /// Move all there is to the spool: the program ends.
+    #[cfg(feature = "spool")]
+    Keep(Arc<Pending<Result<FlushReport, Error>>>),
     /// Deliver what can be delivered until the instant, count the rest as lost, and end.
     Stop(Instant, Option<Arc<Pending<Result<FlushReport, Error>>>>),
 }
@@ -128,6 +144,15 @@ struct Counters {
     updates_lost: AtomicU64,
     updates_sampled_out: AtomicU64,
     redact_failed: AtomicU64,
+    /// In the spool now, and moved there so far.
+    spooled: AtomicU64,
+    kept: AtomicU64,
+    replayed: AtomicU64,
+    recovered: AtomicU64,
+    recovered_lost: AtomicU64,
+    spool_bytes: AtomicU64,
+    spool_corrupt: AtomicU64,
+    updates_spooled: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -138,6 +163,8 @@ struct Health {
     unreachable: Option<String>,
     /// The status of the last batch, if it was refused for good.
     refused: Option<u16>,
+    /// Why nothing can be kept on disk.
+    spool: Option<String>,
 }
 
 impl Counters {
@@ -174,6 +201,10 @@ impl Shared {
             .updates_lost
             .fetch_add(updates, Ordering::Relaxed);
         for command in commands {
+            #[cfg(feature = "spool")]
+            if let Command::Keep(pending) = &command {
+                pending.settle(Ok(FlushReport::default()));
+            }
             if let Command::Flush(pending) | Command::Stop(_, Some(pending)) = command {
                 pending.settle(if reason == DropReason::WorkerFailed {
                     Err(failed())
@@ -312,7 +343,7 @@ impl Exporter {
         {
             return;
         }
-        if let Err(error) = worker::spawn(Arc::clone(shared)) {
+        if let Err(error) = spawn(Arc::clone(shared)) {
             shared.worker.store(FAILED, Ordering::Release);
             shared.log.warn(&format!(
                 "cannot start the export thread, nothing is sent: {error}"
@@ -439,6 +470,8 @@ impl Exporter {
     fn request_flush(&self) -> Option<Arc<Pending<Result<FlushReport, Error>>>> {
         let shared = &self.shared;
         let pending = Pending::new();
+        #[cfg(feature = "spool")]
+        self.start_for_spool();
         match shared.worker.load(Ordering::Acquire) {
             RUNNING => self.command(Command::Flush(Arc::clone(&pending))),
             FAILED => pending.settle(Err(failed())),
@@ -457,7 +490,24 @@ impl Exporter {
             started,
             timeout,
             before,
+            kept: self.kept(),
         }
+    }
+
+    fn kept(&self) -> u64 {
+        self.shared.counters.kept.load(Ordering::Relaxed)
+    }
+
+    /// Adds to a report what was moved to the spool since there were `kept`.
+    fn with_spooled(
+        &self,
+        result: Result<FlushReport, Error>,
+        kept: u64,
+    ) -> Result<FlushReport, Error> {
+        let spooled = self.kept().saturating_sub(kept);
+        result
+            .map(|report| FlushReport { spooled, ..report })
+            .map_err(|error| error.with_spooled(spooled))
     }
 
     fn flushed(
@@ -469,27 +519,45 @@ impl Exporter {
     ) -> Result<FlushReport, Error> {
         let elapsed = started.elapsed();
         if let Some(result) = result {
-            return result
+            let result = result
                 .map(|report| FlushReport { elapsed, ..report })
                 .map_err(|error| error.after(elapsed));
+            return self.tolerate(result);
         }
         let now = self.shared.counters.progress();
         let left = Left {
             sent: now.0.saturating_sub(before.0),
             failed: now.1.saturating_sub(before.1),
             left: self.shared.queue.usage().0 as u64,
+            spooled: 0,
             elapsed,
         };
         let cause = lock(&self.shared.health).unreachable.clone();
         let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
-        Err(Error::new(
+        self.tolerate(Err(Error::new(
             Kind::Timeout,
             format!(
                 "flush did not finish within {timeout:?}: {} events sent, {} lost, {} still waiting{cause}",
                 left.sent, left.failed, left.left
             ),
         )
-        .with_report(left))
+        .with_report(left)))
+    }
+
+    /// Where the caller is to be told of no error, it is logged, and told as a report.
+    pub(crate) fn tolerate(
+        &self,
+        result: Result<FlushReport, Error>,
+    ) -> Result<FlushReport, Error> {
+        let Err(error) = &result else { return result };
+        if self.shared.config.load().resilience != ResilienceLevel::Resilient {
+            return result;
+        }
+        self.shared.log.warn(&error.to_string());
+        Ok(error.flush_report().unwrap_or_else(|| FlushReport {
+            left: self.shared.queue.usage().0 as u64,
+            ..FlushReport::default()
+        }))
     }
 
     /// Stops the worker for good, delivering what can be delivered in time.
@@ -511,12 +579,14 @@ impl Exporter {
     pub(crate) fn shutdown_blocking(&self, timeout: Duration) -> Result<FlushReport, Error> {
         let started = Instant::now();
         let before = self.shared.counters.progress();
+        let kept = self.kept();
         let Some(pending) = self.request_stop(deadline(started, timeout)) else {
             return Ok(FlushReport::default());
         };
         // The worker settles at the deadline; a little more, so that its report is heard.
         let result = pending.wait(deadline(started, timeout) + GRACE);
-        self.flushed(result, started, timeout, before)
+        let result = self.flushed(result, started, timeout, before);
+        self.with_spooled(result, kept)
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -579,8 +649,9 @@ impl Exporter {
         self.shared.counters.cut.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(crate) fn strategy(&self) -> &Strategy {
-        &self.shared.strategy
+    /// The numbers of delivery in force.
+    pub(crate) fn strategy(&self) -> Strategy {
+        self.shared.strategy.with(self.config())
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -612,6 +683,13 @@ impl Exporter {
             updates_sent: read(&counters.updates_sent),
             updates_lost: read(&counters.updates_lost),
             updates_sampled_out: read(&counters.updates_sampled_out),
+            spooled: read(&counters.spooled),
+            replayed: read(&counters.replayed),
+            recovered: read(&counters.recovered),
+            recovered_lost: read(&counters.recovered_lost),
+            spool_bytes: read(&counters.spool_bytes),
+            spool_corrupt: read(&counters.spool_corrupt),
+            updates_spooled: read(&counters.updates_spooled),
             redact_failed: read(&counters.redact_failed),
             last_error: lock(&self.shared.health).last_error.clone(),
         }
@@ -638,6 +716,12 @@ impl Exporter {
                 .clone()
                 .map(|reason| Degradation::Unreachable { reason }),
         );
+        found.extend(
+            health
+                .spool
+                .clone()
+                .map(|reason| Degradation::SpoolFailed { reason }),
+        );
         found
     }
 }
@@ -645,11 +729,28 @@ impl Exporter {
 impl Drop for Exporter {
     fn drop(&mut self) {
         if self.is_running() {
-            let configured = self.shared.config.load().flush_timeout;
-            let timeout = configured.unwrap_or(self.shared.strategy.flush_timeout);
+            let timeout = self.shared.config.load().flush_timeout();
             let deadline = deadline(Instant::now(), timeout);
             self.command(Command::Stop(deadline, None));
         }
+    }
+}
+
+/// What can be told of the way to the endpoints without taking it: where problems are errors at once, whether there are
+/// certificates.
+pub(crate) fn check(config: &Config) -> Result<(), Error> {
+    let goes = !config.test_mode && !config.disable_tracing && config.otlp_enabled;
+    let https = requests::traces_url(config).starts_with("https:")
+        || requests::has_rest(config) && config.server_url.starts_with("https:");
+    if config.resilience != ResilienceLevel::Strict || !goes || !https {
+        return Ok(());
+    }
+    match transport::Http::new(true, transport::Connections::from(config)) {
+        Ok(_) => Ok(()),
+        Err(failure) => Err(Error::config(format!(
+            "server_url: https:// cannot be used: {}",
+            failure.reason
+        ))),
     }
 }
 
@@ -693,7 +794,7 @@ mod tests {
         )
     }
 
-    fn record() -> SpanRecord {
+    pub(super) fn record() -> SpanRecord {
         let meta = tracing::subscriber::with_default(tracing_subscriber::registry(), || {
             tracing::info_span!("work").metadata().unwrap()
         });
@@ -719,9 +820,9 @@ mod tests {
         })
     }
 
-    fn assert_balanced(stats: &Stats) {
+    pub(super) fn assert_balanced(stats: &Stats) {
         let known = stats.exported + stats.rejected + stats.dropped.total() + stats.in_flight;
-        assert_eq!(stats.submitted, known, "{stats:?}");
+        assert_eq!(stats.submitted, known + stats.spooled, "{stats:?}");
     }
 
     #[test]

@@ -3,11 +3,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::sync::lock;
+use crate::sync::model::{Condvar, Mutex, thread};
 
 /// Both ends share it.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ impl<T> Pending<T> {
     {
         if !self.is_settled() {
             let watched = Arc::clone(self);
-            let spawned = std::thread::Builder::new()
+            let spawned = thread::Builder::new()
                 .name("honeyhive-deadline".to_owned())
                 .spawn(move || watched.watch(deadline));
             if spawned.is_err() {

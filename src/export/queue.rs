@@ -5,13 +5,14 @@
 //! buffers and leaves empty ones.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tracing::Metadata;
 
 use crate::event::{Head, SpanRecord};
 use crate::sync::lock;
+use crate::sync::model::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::model::{Mutex, thread_local};
 
 /// Records as they were handed over: heads, and their variable parts one after the other.
 #[derive(Debug, Default)]
@@ -65,6 +66,8 @@ struct Buffers {
     sampled_out: u64,
     /// Not yet added to what all threads share.
     unpublished: Usage,
+    /// How much of that there may be.
+    own: Usage,
     /// The worker has been woken for what is here.
     woken: bool,
 }
@@ -99,6 +102,9 @@ const WAKE_BYTES: usize = 256 * 1024;
 /// Buffers of more than this are not kept for the next records.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 const KEPT_RECORDS: usize = 16 * 1024;
+/// What threads keep to themselves is unseen by the others: together they may exceed a bound by so small a part of it,
+/// however many they are.
+const UNSEEN: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -107,6 +113,8 @@ pub(crate) struct Queue {
     max_bytes: AtomicUsize,
     wake_records: AtomicUsize,
     shards: Mutex<Vec<Arc<Shard>>>,
+    /// How many there are.
+    sharers: AtomicUsize,
     /// For threads that have no thread-locals any more.
     fallback: Arc<Shard>,
     records: AtomicUsize,
@@ -141,6 +149,7 @@ impl Queue {
             max_bytes: AtomicUsize::new(bounds.bytes),
             wake_records: AtomicUsize::new(bounds.wake_records),
             shards: Mutex::new(vec![Arc::clone(&fallback)]),
+            sharers: AtomicUsize::new(1),
             fallback,
             records: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -156,6 +165,23 @@ impl Queue {
         self.max_bytes.store(bounds.bytes, Ordering::Relaxed);
         self.wake_records
             .store(bounds.wake_records, Ordering::Relaxed);
+        let own = self.share();
+        for shard in lock(&self.shards).iter() {
+            lock(&shard.buffers).own = own;
+        }
+    }
+
+    /// How much a thread keeps to itself: nothing where the bound is small or the threads are many, little where it is
+    /// large.
+    fn share(&self) -> Usage {
+        let parts = self.sharers.load(Ordering::Relaxed).max(64) * UNSEEN;
+        let records = self.max_records.load(Ordering::Relaxed) / parts;
+        let bytes = self.max_bytes.load(Ordering::Relaxed) / parts;
+        let wake_records = self.wake_records.load(Ordering::Relaxed);
+        Usage {
+            records: records.min(wake_records / 8).clamp(1, 64),
+            bytes: bytes.clamp(1, 16 * 1024),
+        }
     }
 
     /// Copies a closed span to the thread's shard.
@@ -176,7 +202,11 @@ impl Queue {
             }
             shards.retain(|(_, shard)| !shard.dead.load(Ordering::Relaxed));
             let shard = Arc::new(Shard::default());
-            lock(&self.shards).push(Arc::clone(&shard));
+            let mut all = lock(&self.shards);
+            all.push(Arc::clone(&shard));
+            self.sharers.store(all.len(), Ordering::Relaxed);
+            drop(all);
+            lock(&shard.buffers).own = self.share();
             let result = f(&shard);
             shards.push((self.id, shard));
             Some(result)
@@ -197,15 +227,13 @@ impl Queue {
         let max_records = self.max_records.load(Ordering::Relaxed);
         let max_bytes = self.max_bytes.load(Ordering::Relaxed);
         let wake_records = self.wake_records.load(Ordering::Relaxed);
-        // How much a thread keeps to itself: nothing where the bound is small, little where it is large.
-        let own_records = (max_records / 4096).min(wake_records / 8).clamp(1, 64);
-        let own_bytes = (max_bytes / 4096).clamp(1, 16 * 1024);
         let mut buffers = lock(&shard.buffers);
         let buffers = &mut *buffers;
         buffers.submitted += 1;
         let records = self.records.load(Ordering::Relaxed) + buffers.unpublished.records;
         let bytes = self.bytes.load(Ordering::Relaxed) + buffers.unpublished.bytes;
-        let at_once = own_records == 1 || cost >= own_bytes;
+        let own = buffers.own;
+        let at_once = own.records <= 1 || cost >= own.bytes;
         if records >= max_records
             || bytes.saturating_add(cost) > max_bytes
             || at_once && !self.reserve(cost, max_records, max_bytes)
@@ -224,7 +252,7 @@ impl Queue {
         } else {
             buffers.unpublished.records += 1;
             buffers.unpublished.bytes += cost;
-            if buffers.unpublished.records >= own_records || buffers.unpublished.bytes >= own_bytes
+            if buffers.unpublished.records >= own.records || buffers.unpublished.bytes >= own.bytes
             {
                 self.publish(buffers)
             } else {
@@ -285,10 +313,12 @@ impl Queue {
         self.fresh_records.store(0, Ordering::Relaxed);
         self.fresh_bytes.store(0, Ordering::Relaxed);
         let shards: Vec<Arc<Shard>> = lock(&self.shards).clone();
+        let own = self.share();
         let mut ended = false;
         for shard in &shards {
             let mut buffers = lock(&shard.buffers);
             buffers.woken = false;
+            buffers.own = own;
             self.publish(&mut buffers);
             // Held by the list and by `shards` only: its thread is gone.
             ended |= Arc::strong_count(shard) <= 2;
@@ -307,7 +337,8 @@ impl Queue {
 
     fn prune(&self) {
         let mut retired = lock(&self.retired);
-        lock(&self.shards).retain(|shard| {
+        let mut shards = lock(&self.shards);
+        shards.retain(|shard| {
             if Arc::strong_count(shard) > 1 {
                 return true;
             }
@@ -320,6 +351,7 @@ impl Queue {
             retired.sampled_out += buffers.sampled_out;
             false
         });
+        self.sharers.store(shards.len(), Ordering::Relaxed);
     }
 
     /// Gives room back once the fate of records is known.
@@ -371,6 +403,169 @@ impl Drop for Queue {
     fn drop(&mut self) {
         for shard in lock(&self.shards).iter() {
             shard.dead.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::SessionId;
+
+    fn record(bytes: usize) -> SpanRecord {
+        let meta = tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            tracing::info_span!("work").metadata().unwrap()
+        });
+        let mut record = SpanRecord::new(Head {
+            meta,
+            trace_id: 1,
+            span_id: 1,
+            parent_id: 0,
+            session: SessionId::random(),
+            start: 1,
+            end: 2,
+            panicked: false,
+            born_unwinding: false,
+            wants_event_id: false,
+            unfinished: false,
+            remote_parent: false,
+            has_children: false,
+            lost_fields: 0,
+            events: 0,
+            lost_events: 0,
+            links: 0,
+            lost_links: 0,
+        });
+        record.fields.resize(bytes, 0);
+        record
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Push { bytes: usize },
+        PushElsewhere { bytes: usize },
+        Drain,
+        Release { share: usize },
+        Bounds { records: usize, bytes: usize },
+        Forfeit,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let bounds = prop_oneof![
+            Just((5, 2_000)),
+            Just((50_000, 1 << 20)),
+            Just((300_000, 1 << 27))
+        ];
+        let step = prop_oneof![
+            8 => (0..400_usize).prop_map(|bytes| Step::Push { bytes }),
+            1 => (0..200_000_usize).prop_map(|bytes| Step::Push { bytes }),
+            2 => (0..400_usize).prop_map(|bytes| Step::PushElsewhere { bytes }),
+            2 => Just(Step::Drain),
+            2 => (1..4_usize).prop_map(|share| Step::Release { share }),
+            1 => bounds.prop_map(|(records, bytes)| Step::Bounds { records, bytes }),
+            1 => Just(Step::Forfeit),
+        ];
+        proptest::collection::vec(step, 1..200)
+    }
+
+    /// What the queue should hold, kept the plain way.
+    #[derive(Debug, Default)]
+    struct Model {
+        /// The costs of what waits, and of what was taken and not let go of.
+        waiting: Vec<usize>,
+        taken: Vec<usize>,
+        submitted: u64,
+        refused: u64,
+    }
+
+    impl Model {
+        fn usage(&self) -> (usize, usize) {
+            let all = self.waiting.iter().chain(&self.taken);
+            all.fold((0, 0), |(records, bytes), cost| (records + 1, bytes + cost))
+        }
+    }
+
+    fn run(steps: &[Step]) {
+        let mut bounds = Bounds {
+            records: 300_000,
+            bytes: 1 << 27,
+            wake_records: 512,
+        };
+        // A thread knows queues by their numbers.
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1 << 62);
+        let queue = Queue::new(NEXT.fetch_add(1, Ordering::Relaxed), bounds);
+        let mut model = Model::default();
+        for step in steps {
+            match *step {
+                Step::Push { bytes } | Step::PushElsewhere { bytes } => {
+                    let record = record(bytes);
+                    let cost = HEAD_BYTES + bytes;
+                    let (records, used) = model.usage();
+                    let fits = records < bounds.records && used + cost <= bounds.bytes;
+                    let pushed = if matches!(step, Step::Push { .. }) {
+                        queue.push(&record)
+                    } else {
+                        std::thread::scope(|scope| scope.spawn(|| queue.push(&record)).join())
+                            .unwrap()
+                    };
+                    model.submitted += 1;
+                    // One thread does not see what others keep to themselves.
+                    let near = records + 1 + bounds.records / UNSEEN >= bounds.records
+                        || used + cost + bounds.bytes / UNSEEN >= bounds.bytes;
+                    assert!(fits == (pushed != Pushed::Full) || near, "{pushed:?}");
+                    if pushed == Pushed::Full {
+                        model.refused += 1;
+                    } else {
+                        model.waiting.push(cost);
+                    }
+                }
+                Step::Drain => {
+                    let mut chunks: Vec<Chunk> = Vec::new();
+                    queue.drain(&mut Vec::new(), &mut chunks);
+                    let closed = chunks.iter().flat_map(|chunk| &chunk.heads);
+                    let mut costs: Vec<usize> = closed.map(Closed::cost).collect();
+                    model.taken.extend(&costs);
+                    costs.sort_unstable();
+                    model.waiting.sort_unstable();
+                    assert_eq!(costs, model.waiting);
+                    model.waiting.clear();
+                }
+                Step::Release { share } => {
+                    let count = model.taken.len() / share;
+                    let released: Vec<usize> = model.taken.drain(..count).collect();
+                    queue.release(count, released.iter().sum());
+                }
+                Step::Bounds { records, bytes } => {
+                    bounds = Bounds {
+                        records,
+                        bytes,
+                        ..bounds
+                    };
+                    queue.set_bounds(bounds);
+                }
+                Step::Forfeit => {
+                    assert_eq!(queue.forfeit(), model.usage().0);
+                    model.waiting.clear();
+                    model.taken.clear();
+                }
+            }
+            assert_eq!(queue.usage(), model.usage());
+            let counts = queue.counts();
+            assert_eq!(
+                (counts.submitted, counts.refused),
+                (model.submitted, model.refused)
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_accounts_are_those_of_a_plain_list(steps in steps()) {
+            run(&steps);
         }
     }
 }

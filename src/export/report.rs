@@ -21,17 +21,23 @@ pub enum DropReason {
     Shutdown,
     /// The worker thread failed or could not be started.
     WorkerFailed,
+    /// It could not be delivered, and the spool held as much as it may.
+    SpoolFull,
+    /// It was in the spool, and could not be read again.
+    SpoolDamaged,
 }
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::QueueFull,
         Self::Undeliverable,
         Self::Unauthorized,
         Self::TooLarge,
         Self::Shutdown,
         Self::WorkerFailed,
+        Self::SpoolFull,
+        Self::SpoolDamaged,
     ];
 
     pub(crate) const fn index(self) -> usize {
@@ -48,6 +54,8 @@ impl fmt::Display for DropReason {
             Self::TooLarge => "larger than the endpoint takes",
             Self::Shutdown => "still waiting at shutdown",
             Self::WorkerFailed => "the worker thread failed",
+            Self::SpoolFull => "the spool was full",
+            Self::SpoolDamaged => "not readable in the spool",
         })
     }
 }
@@ -90,10 +98,10 @@ impl fmt::Debug for Dropped {
     }
 }
 
-/// What an instance has done since it was built. All numbers but `queue_bytes` and `bytes_sent` count events.
+/// What an instance has done since it was built. Numbers count events unless they say otherwise.
 ///
 /// Whenever nothing is on its way between two counters,
-/// `submitted == exported + rejected + dropped.total() + in_flight`.
+/// `submitted == exported + rejected + dropped.total() + in_flight + spooled`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -107,6 +115,19 @@ pub struct Stats {
     pub dropped: Dropped,
     /// Waiting, or on their way.
     pub in_flight: u64,
+    /// Kept in files, to be delivered later: those of this instance that are there now
+    /// ([`docs::spool`](crate::docs::spool)).
+    pub spooled: u64,
+    /// Of those exported, the ones that came out of the spool.
+    pub replayed: u64,
+    /// Events of other processes that were left in the spool, and delivered by this instance. They are in no other count.
+    pub recovered: u64,
+    /// Likewise, refused by the endpoint for good.
+    pub recovered_lost: u64,
+    /// Bytes of the files that the instance holds in the spool.
+    pub spool_bytes: u64,
+    /// How often something in the spool could not be read, and was left out.
+    pub spool_corrupt: u64,
     /// Spans that closed without failing in traces that were sampled out.
     pub sampled_out: u64,
     /// Spans that were never recorded because too many were open at once.
@@ -127,6 +148,8 @@ pub struct Stats {
     pub updates_sent: u64,
     /// Updates of sessions lost.
     pub updates_lost: u64,
+    /// Updates kept in files, to be delivered later.
+    pub updates_spooled: u64,
     /// Updates of sessions that were sampled out, and have no event that is sent all the same.
     pub updates_sampled_out: u64,
     /// Values that were lost because a function given to [`Redact::with`](crate::config::Redact::with) panicked.
@@ -145,6 +168,8 @@ pub struct FlushReport {
     pub failed: u64,
     /// Events still waiting.
     pub left: u64,
+    /// Events that were moved to the spool, to be delivered later ([`docs::spool`](crate::docs::spool)).
+    pub spooled: u64,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -157,12 +182,14 @@ impl Error {
             sent,
             failed,
             left,
+            spooled,
             elapsed,
         } = self.left()?;
         Some(FlushReport {
             sent,
             failed,
             left,
+            spooled,
             elapsed,
         })
     }
@@ -198,6 +225,11 @@ pub enum Degradation {
         /// What went wrong.
         reason: String,
     },
+    /// The directory of the spool cannot be used: what cannot be delivered is kept in memory only.
+    SpoolFailed {
+        /// What went wrong.
+        reason: String,
+    },
     /// Tracing is switched off.
     Disabled,
     /// Test mode: events are built, nothing is sent.
@@ -227,6 +259,7 @@ impl fmt::Display for Degradation {
                 write!(f, "the session could not be announced: {reason}")
             }
             Self::Unreachable { reason } => write!(f, "the endpoint cannot be reached: {reason}"),
+            Self::SpoolFailed { reason } => write!(f, "the spool cannot be used: {reason}"),
             Self::Disabled => {
                 f.write_str("tracing is disabled (disable_tracing, HH_DISABLE_TRACING)")
             }

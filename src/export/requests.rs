@@ -104,6 +104,12 @@ pub(crate) fn session_start(
     )
 }
 
+/// An announcement that was kept.
+#[cfg(feature = "spool")]
+pub(crate) fn session_restart(config: &Config, start: &Value) -> Request {
+    api(config, Method::Post, "/session/start", start)
+}
+
 /// An event that is no span, or the change of one or of a session.
 pub(crate) fn update(config: &Config, creates: bool, body: Map<String, Value>) -> Request {
     if !creates {
@@ -175,6 +181,11 @@ fn common_headers(config: &Config, with_own: bool) -> HeaderMap {
     headers.insert("hh-client-language", HeaderValue::from_static("rust"));
     headers.insert("hh-client-package", HeaderValue::from_static("honeyhive"));
     headers
+}
+
+/// Whether spans and everything else go to one server.
+pub(crate) fn is_one_place(config: &Config) -> bool {
+    config.otlp_endpoint.is_none()
 }
 
 /// Whether both send to the same places with the same key.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use super::retry;
+use crate::config::Config;
 
 /// A request, ready to go.
 #[derive(Clone, Debug)]
@@ -87,8 +88,25 @@ pub(crate) async fn attempt(
 
 /// More of a reply than this is not read.
 const MAX_REPLY: usize = 4 * 1024 * 1024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_REDIRECTS: usize = 3;
+
+/// How connections are made and kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connections {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) max_idle: usize,
+    pub(crate) idle_timeout: Duration,
+}
+
+impl From<&Config> for Connections {
+    fn from(config: &Config) -> Self {
+        Self {
+            connect_timeout: config.connect_timeout,
+            max_idle: config.pool_max_idle,
+            idle_timeout: config.pool_idle_timeout,
+        }
+    }
+}
 
 /// The network.
 #[derive(Debug)]
@@ -98,11 +116,14 @@ pub(crate) struct Http {
 
 impl Http {
     /// A client for endpoints of this scheme. Made on the worker's thread, before the first request.
-    pub(crate) fn new(https: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(https: bool, connections: Connections) -> Result<Self, Failure> {
+        // To the client no time means for ever.
+        let keeps = !connections.idle_timeout.is_zero();
         let builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_timeout(connections.connect_timeout)
             .user_agent(concat!("honeyhive-rust/", env!("CARGO_PKG_VERSION")))
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(if keeps { connections.max_idle } else { 0 })
+            .pool_idle_timeout(connections.idle_timeout)
             .redirect(reqwest::redirect::Policy::custom(|attempt| {
                 let secure = |url: &reqwest::Url| url.scheme() == "https";
                 let downgraded =

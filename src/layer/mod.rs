@@ -10,9 +10,10 @@ mod state;
 pub(crate) mod visit;
 
 use std::any::TypeId;
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::panicking;
 
@@ -63,6 +64,18 @@ enum Mode {
     Plain,
 }
 
+/// What a thread keeps of the instance whose spans it made last.
+#[derive(Debug)]
+struct Kept {
+    instance: u64,
+    version: u64,
+    capture: Arc<Capture>,
+}
+
+thread_local! {
+    static KEPT: Cell<Option<Kept>> = const { Cell::new(None) };
+}
+
 /// Whether filters of single layers may be registered with a subscriber. `fmt::Subscriber` panics when asked, and does
 /// not say beforehand.
 fn takes_filters<S>() -> bool {
@@ -86,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) session: SessionId,
     pub(crate) exporter: Arc<Exporter>,
     capture: ArcSwap<Capture>,
+    /// Grows with every change of `capture`.
+    version: AtomicU64,
     /// It has been said that a remote parent came too late for some.
     late_parent: AtomicBool,
     recorders: Mutex<Vec<Weak<Recorder>>>,
@@ -107,6 +122,7 @@ impl Shared {
             session,
             exporter,
             capture,
+            version: AtomicU64::new(0),
             late_parent: AtomicBool::new(false),
             recorders: Mutex::new(Vec::new()),
             attached: AtomicBool::new(false),
@@ -167,7 +183,26 @@ impl Shared {
     /// What is recorded from now on.
     pub(crate) fn set(&self, config: &Config, enabled: bool) {
         self.capture.store(Arc::new(Capture::new(config, enabled)));
+        self.version.fetch_add(1, Ordering::Release);
         tracing::callsite::rebuild_interest_cache();
+    }
+
+    /// Hands out what is recorded now. The thread keeps it, so that most spans touch nothing that threads share.
+    fn with_capture<R>(&self, f: impl FnOnce(&Capture) -> R) -> R {
+        let version = self.version.load(Ordering::Acquire);
+        // Taken out while it is used: user code may come back here.
+        let kept = KEPT.try_with(Cell::take).unwrap_or_default();
+        let kept = match kept {
+            Some(kept) if kept.instance == self.id && kept.version == version => kept,
+            _ => Kept {
+                instance: self.id,
+                version,
+                capture: self.capture.load_full(),
+            },
+        };
+        let result = f(&kept.capture);
+        let _ = KEPT.try_with(|cell| cell.set(Some(kept)));
+        result
     }
 
     pub(crate) fn has_open_spans(&self) -> bool {
@@ -295,8 +330,8 @@ impl Recorder {
 
     /// What holds for the fields of a span, and whether content is among them.
     fn capture(&self) -> (Limits, bool) {
-        let capture = self.shared.capture.load();
-        (capture.limits, capture.content)
+        self.shared
+            .with_capture(|capture| (capture.limits, capture.content))
     }
 
     /// Where a new span belongs.
@@ -360,16 +395,25 @@ impl Recorder {
             return;
         }
         let id = id.into_u64();
-        if !self.table.is_recorded(id) {
+        // Written outside of the lock, since user code runs, and into the record's own buffer: values recorded late are
+        // the large ones.
+        let taken = self.table.with(id, |record| {
+            let recorded = record.is_recorded();
+            recorded.then(|| std::mem::take(&mut record.fields))
+        });
+        let Some(Some(mut fields)) = taken else {
             return;
-        }
+        };
         let (limits, content) = self.capture();
-        visit::with_scratch(|scratch| {
-            let mut visitor = Visitor::new(scratch, limits.attribute);
-            visitor.content = content;
-            values.record(&mut visitor);
-            let cut = visitor.cut;
-            self.append(id, scratch, cut);
+        let mut visitor = Visitor::new(&mut fields, limits.attribute);
+        visitor.content = content;
+        values.record(&mut visitor);
+        let cut = visitor.cut;
+        self.table.with(id, |record| {
+            // Whatever somebody else wrote meanwhile comes after.
+            let meanwhile = std::mem::replace(&mut record.fields, fields);
+            record.append(&meanwhile, limits);
+            touch(record, cut);
         });
     }
 
@@ -398,7 +442,10 @@ impl Recorder {
                 self.append(id, scratch, cut);
             }
         });
-        if self.shared.capture.load().is_span_event(event.metadata()) {
+        let kept = self
+            .shared
+            .with_capture(|capture| capture.is_span_event(event.metadata()));
+        if kept {
             let ticks = clock::ticks();
             visit::with_scratch(|scratch| {
                 let mut visitor = Visitor::new(scratch, limits.attribute);
@@ -485,7 +532,7 @@ impl Recorder {
 
     /// Adds entries written elsewhere to an open span.
     pub(crate) fn append(&self, id: u64, entries: &[u8], cut: u32) {
-        let limits = self.shared.capture.load().limits;
+        let limits = self.shared.with_capture(|capture| capture.limits);
         self.table.with(id, |record| {
             record.append(entries, limits);
             touch(record, cut);
@@ -643,10 +690,11 @@ where
             self.recorder.notice_unready();
             return;
         }
-        let capture = self.recorder.shared.capture.load();
-        if capture.wants(attributes.metadata()) {
-            self.recorder.on_new_span(attributes, id, &cx, &capture);
-        }
+        self.recorder.shared.with_capture(|capture| {
+            if capture.wants(attributes.metadata()) {
+                self.recorder.on_new_span(attributes, id, &cx, capture);
+            }
+        });
         if self.mode == Mode::Gated {
             self.gate.on_new_span(attributes, id, cx);
         }
@@ -664,7 +712,8 @@ where
         if self.mode == Mode::Unready {
             return;
         }
-        if self.recorder.shared.capture.load().wants(event.metadata()) {
+        let wants = |capture: &Capture| capture.wants(event.metadata());
+        if self.recorder.shared.with_capture(wants) {
             self.recorder.on_event(event, &cx);
         }
         if self.mode == Mode::Gated {

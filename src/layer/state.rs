@@ -246,3 +246,51 @@ pub(crate) fn give_back(mut record: Box<SpanRecord>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Box<SpanRecord> {
+        let meta = tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            tracing::info_span!("work").metadata().unwrap()
+        });
+        Box::new(SpanRecord::new(Head {
+            meta,
+            trace_id: 1,
+            span_id: 1,
+            parent_id: 0,
+            session: SessionId::random(),
+            start: 1,
+            end: 0,
+            panicked: false,
+            born_unwinding: false,
+            wants_event_id: false,
+            unfinished: false,
+            remote_parent: false,
+            has_children: false,
+            lost_fields: 0,
+            events: 0,
+            lost_events: 0,
+            links: 0,
+            lost_links: 0,
+        }))
+    }
+
+    #[test]
+    fn spans_that_never_close_are_bounded() {
+        let table = Table::new();
+        let first = std::ptr::from_ref(table.bucket(1));
+        let mut ids = (1_u64..).filter(|id| std::ptr::eq(table.bucket(*id), first));
+        for _ in 0..SEARCHED + MAX_PER_BUCKET {
+            assert!(table.insert(ids.next().unwrap(), record()).is_ok());
+        }
+        let last = ids.next().unwrap();
+        assert!(table.insert(last, record()).is_err());
+        // There is room again, here and elsewhere all the time.
+        assert!(table.remove(1).is_some());
+        assert!(table.insert(last, record()).is_ok());
+        assert_eq!(table.sweep().len(), SEARCHED + MAX_PER_BUCKET);
+        assert!(table.is_empty());
+    }
+}

@@ -121,6 +121,14 @@ fn is_session(field: &Field) -> bool {
     )
 }
 
+impl Visitor<'_> {
+    /// The field's number, where its value is written as it is.
+    #[inline]
+    fn plain(&self, field: &Field) -> Option<u8> {
+        u8::try_from(field.index()).ok().filter(|_| self.content)
+    }
+}
+
 /// The fields whose values need no user code.
 macro_rules! put_scalars {
     () => {
@@ -133,20 +141,35 @@ macro_rules! put_scalars {
             record_f64(f64) => F64,
         }
     };
-    ($($method:ident($type:ty) => $variant:ident,)*) => {
+    ($($method:ident($type:ty) => $variant:ident $(by $short:ident)?,)*) => {
         $(fn $method(&mut self, field: &Field, value: $type) {
+            $(if let Some(index) = self.plain(field) {
+                return fields::$short(self.bytes, index, value);
+            })?
             self.put(field, Value::$variant(value));
         })*
     };
 }
 
 impl Visit for Visitor<'_> {
-    put_scalars!();
+    put_scalars! {
+        record_bool(bool) => Bool by put_bool,
+        record_i64(i64) => I64 by put_i64,
+        record_u64(u64) => U64 by put_u64,
+        record_i128(i128) => I128,
+        record_u128(u128) => U128,
+        record_f64(f64) => F64 by put_f64,
+    }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         // The length tells most texts from an id without looking at the field's name.
         if matches!(value.len(), 32..=48) && is_session(field) {
             self.session = SessionId::parse(value).ok();
+        }
+        if let Some(index) = self.plain(field)
+            && value.len() <= self.limit
+        {
+            return fields::put_str(self.bytes, index, value);
         }
         self.put(field, Value::Str(value));
     }

@@ -34,6 +34,12 @@ pub fn settings(url: &str) -> Builder {
         .flush_interval(Duration::from_secs(600))
 }
 
+/// How much of a scenario is run: the whole only where HONEYHIVE_LONG_TESTS is set.
+pub fn scaled(usually: usize, whole: usize) -> usize {
+    let long = std::env::var_os("HONEYHIVE_LONG_TESTS").is_some_and(|value| !value.is_empty());
+    if long { whole } else { usually }
+}
+
 /// Opens and closes so many spans called `work`, numbered by their field `n`.
 pub fn emit(honeyhive: &HoneyHive, count: usize) {
     let subscriber = tracing_subscriber::registry().with(honeyhive.layer());
@@ -48,7 +54,7 @@ pub fn emit(honeyhive: &HoneyHive, count: usize) {
 #[track_caller]
 pub fn assert_balanced(stats: &Stats) {
     let known = stats.exported + stats.rejected + stats.dropped.total() + stats.in_flight;
-    assert_eq!(stats.submitted, known, "{stats:#?}");
+    assert_eq!(stats.submitted, known + stats.spooled, "{stats:#?}");
 }
 
 /// Nothing is on its way, and so many were submitted and exported.
@@ -90,6 +96,17 @@ pub fn in_process_of_its_own(
         text(&output.stderr)
     );
     Some(output)
+}
+
+/// What a process of a test said; its figures are shown, with `--nocapture`.
+pub fn said(output: &std::process::Output) -> String {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    for line in said.lines() {
+        if let Some(at) = line.find("figure: ") {
+            println!("{}", &line[at..]);
+        }
+    }
+    said
 }
 
 /// Waits until something is so.

@@ -387,8 +387,8 @@ pub(super) fn scalar(value: Value<'_>) -> Scalar<'_> {
 pub(super) fn text(value: Value<'_>) -> Cow<'_, str> {
     match value {
         Value::Str(text) | Value::Json(text) => Cow::Borrowed(text),
-        Value::Debug(text) => unquote(text).map_or(Cow::Borrowed(text), Cow::Owned),
-        Value::Error { message, .. } => unquote(message).map_or(Cow::Borrowed(message), Cow::Owned),
+        Value::Debug(text) => unquote(text).unwrap_or(Cow::Borrowed(text)),
+        Value::Error { message, .. } => unquote(message).unwrap_or(Cow::Borrowed(message)),
         Value::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
         Value::I64(value) => Cow::Owned(value.to_string()),
         Value::U64(value) => Cow::Owned(value.to_string()),
@@ -404,8 +404,11 @@ pub(super) fn truthy(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
 }
 
 /// The content of a text that is one string literal as `Debug` writes it.
-fn unquote(text: &str) -> Option<String> {
+fn unquote(text: &str) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr2(b'"', b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
     let mut content = String::with_capacity(inner.len());
     let mut characters = inner.chars();
     while let Some(character) = characters.next() {
@@ -429,7 +432,7 @@ fn unquote(text: &str) -> Option<String> {
             other => content.push(other),
         }
     }
-    Some(content)
+    Some(Cow::Owned(content))
 }
 
 #[cfg(test)]

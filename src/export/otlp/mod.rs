@@ -4,6 +4,7 @@ mod attributes;
 mod body;
 mod convention;
 mod json;
+mod plan;
 #[cfg(feature = "server")]
 pub(crate) mod proto;
 mod protobuf;
@@ -11,9 +12,11 @@ pub(crate) mod redacted;
 mod session;
 mod shrink;
 mod span;
+#[cfg(feature = "spool")]
+mod stored;
 
 use bytes::Bytes;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 use tracing::Metadata;
 use tracing::callsite;
 
@@ -21,8 +24,10 @@ use crate::clock::Anchor;
 use crate::config::Protocol;
 use crate::event::Head;
 use crate::id::SessionId;
+use crate::sync::lock;
 pub(crate) use attributes::{Attribute, Scalar};
 pub(crate) use body::{buckets, created};
+pub(crate) use plan::Plans;
 pub(crate) use protobuf::PartialSuccess;
 pub(crate) use session::AutoCreate;
 pub(crate) use span::Settings;
@@ -33,8 +38,42 @@ pub(crate) struct Envelope {
     pub(crate) protocol: Protocol,
     pub(crate) resource: Vec<Attribute<'static>>,
     pub(crate) scope: String,
-    /// The bytes of the last batch: the next one is likely to need as many.
-    pub(crate) usual: AtomicUsize,
+    /// Memory of bodies that have been sent, for the next ones.
+    pub(crate) spare: Spare,
+}
+
+/// Empty buffers. Memory that is given back and asked for again has to be mapped page by page, which costs more than
+/// to fill it.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Mutex<Vec<Vec<u8>>>);
+
+/// So many buffers are kept, as many as there may be requests on their way.
+const SPARE: usize = 4;
+/// Larger ones are not kept.
+const SPARE_BYTES: usize = 8 << 20;
+
+impl Spare {
+    fn take(&self) -> Vec<u8> {
+        lock(&self.0).pop().unwrap_or_default()
+    }
+
+    /// Takes the memory of a body over, if nobody else has it.
+    pub(crate) fn put(&self, body: Bytes) {
+        let Ok(mut body) = body.try_into_mut() else {
+            return;
+        };
+        body.clear();
+        let buffer = Vec::from(body);
+        let mut spare = lock(&self.0);
+        if spare.len() < SPARE && buffer.capacity() <= SPARE_BYTES {
+            spare.push(buffer);
+        }
+    }
+
+    /// Gives all memory back.
+    pub(crate) fn clear(&self) {
+        lock(&self.0).clear();
+    }
 }
 
 impl Envelope {
@@ -43,7 +82,7 @@ impl Envelope {
             protocol,
             resource: self.resource.clone(),
             scope: self.scope.clone(),
-            usual: AtomicUsize::new(0),
+            spare: Spare::default(),
         }
     }
 
@@ -71,12 +110,13 @@ impl Envelope {
             }
             Protocol::HttpJson => json::envelope(&self.resource, &self.scope).0.len(),
         };
-        let mut out = Vec::with_capacity(reserved + self.usual.load(Ordering::Relaxed));
+        let mut out = self.spare.take();
         out.resize(reserved, 0);
         BatchBuilder {
             protocol: self.protocol,
             out,
             names: Names::default(),
+            common: plan::Common::default(),
             reserved,
             ends: Vec::new(),
             sessions: Vec::new(),
@@ -94,8 +134,6 @@ impl Envelope {
             ..
         } = batch;
         let spans_end = out.len();
-        self.usual
-            .store(spans_end.saturating_sub(reserved), Ordering::Relaxed);
         let head = match self.protocol {
             Protocol::HttpProtobuf => protobuf::envelope(
                 &self.resource,
@@ -161,6 +199,7 @@ pub(crate) struct BatchBuilder {
     protocol: Protocol,
     out: Vec<u8>,
     names: Names,
+    common: plan::Common,
     reserved: usize,
     ends: Vec<usize>,
     sessions: Vec<SessionId>,
@@ -197,6 +236,34 @@ impl BatchBuilder {
         callsites: &[&'static Metadata<'static>],
         anchor: Anchor,
         settings: &Settings,
+        plans: &mut Plans,
+    ) -> Notes {
+        let out = &mut self.out;
+        let notes = if plan::serves(self.protocol)
+            && plans.put(out, &mut self.common, head, fields, anchor, settings)
+        {
+            Notes::default()
+        } else {
+            self.put_assembled(head, fields, callsites, anchor, settings)
+        };
+        self.ends.push(self.out.len());
+        // Neighbours mostly share a session.
+        self.session_added =
+            self.sessions.last() != Some(&head.session) && !self.sessions.contains(&head.session);
+        if self.session_added {
+            self.sessions.push(head.session);
+        }
+        notes
+    }
+
+    /// Takes a span apart and writes what it means.
+    fn put_assembled(
+        &mut self,
+        head: &Head,
+        fields: &[u8],
+        callsites: &[&'static Metadata<'static>],
+        anchor: Anchor,
+        settings: &Settings,
     ) -> Notes {
         let names = self.names.of(head.meta);
         let mut span = span::assemble(head, fields, names, callsites, anchor, settings);
@@ -212,13 +279,6 @@ impl BatchBuilder {
             self.out.truncate(before);
             shrink::shrink(&mut span, size, MAX_SPAN_BYTES, attempt);
             attempt += 1;
-        }
-        self.ends.push(self.out.len());
-        // Neighbours mostly share a session.
-        self.session_added =
-            self.sessions.last() != Some(&head.session) && !self.sessions.contains(&head.session);
-        if self.session_added {
-            self.sessions.push(head.session);
         }
         span.notes
     }

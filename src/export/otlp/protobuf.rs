@@ -2,7 +2,9 @@
 //! is copied twice.
 
 use super::attributes::{Attribute, Scalar};
-use super::span::{Event, REMOTE_PARENT, Span, Status};
+use super::span::{Event, Kind, REMOTE_PARENT, Span, Status};
+use crate::event::Head;
+use crate::event::semconv::name;
 
 /// Wire types of protobuf.
 const VARINT: u32 = 0;
@@ -128,7 +130,7 @@ pub(crate) fn envelope(resource: &[Attribute<'_>], scope: &str, spans: usize) ->
     out
 }
 
-fn put_attribute(out: &mut Vec<u8>, number: u32, attribute: &Attribute<'_>) {
+pub(super) fn put_attribute(out: &mut Vec<u8>, number: u32, attribute: &Attribute<'_>) {
     tag(out, number, LENGTH);
     varint(out, attribute_len(attribute) as u64);
     tag(out, 1, LENGTH);
@@ -140,7 +142,11 @@ fn put_attribute(out: &mut Vec<u8>, number: u32, attribute: &Attribute<'_>) {
     out.extend_from_slice(attribute.name.as_bytes());
     tag(out, 2, LENGTH);
     varint(out, scalar_len(&attribute.value) as u64);
-    match &attribute.value {
+    put_scalar(out, &attribute.value);
+}
+
+fn put_scalar(out: &mut Vec<u8>, value: &Scalar<'_>) {
+    match value {
         Scalar::Text(text) => bytes(out, 1, text.as_bytes()),
         Scalar::Uuid(uuid) => {
             let text = &mut [0; uuid::fmt::Hyphenated::LENGTH];
@@ -156,6 +162,160 @@ fn put_attribute(out: &mut Vec<u8>, number: u32, attribute: &Attribute<'_>) {
         }
         Scalar::Double(value) => fixed64(out, 4, value.to_bits()),
     }
+}
+
+/// An attribute of a span up to its value, to be written again and again: tag and length, the key, tag and length of
+/// the value. Both lengths take one byte here, which is enough for most.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Template {
+    bytes: Vec<u8>,
+}
+
+/// Where lengths stand in a template: the first after the first tag, the other at the end.
+const LENGTH_AT: usize = 1;
+/// What stands before and behind the key in a template.
+const AROUND_KEY: usize = 4;
+
+impl Template {
+    pub(super) fn of(prefix: &str, name: &str) -> Self {
+        let full = if prefix.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        let mut out = Vec::with_capacity(full.len() + 8);
+        tag(&mut out, 9, LENGTH);
+        out.push(0);
+        bytes(&mut out, 1, full.as_bytes());
+        tag(&mut out, 2, LENGTH);
+        out.push(0);
+        Self { bytes: out }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Writes all up to the value, which has `length` bytes.
+    #[inline]
+    fn put(&self, out: &mut Vec<u8>, length: usize) {
+        // Without the tags and the two lengths: the key.
+        let key = self.bytes.len() - AROUND_KEY;
+        let total = key + field_len(length);
+        if total < 0x80 {
+            let at = out.len();
+            out.extend_from_slice(&self.bytes);
+            let end = out.len() - 1;
+            if let Some(byte) = out.get_mut(at + LENGTH_AT) {
+                *byte = total as u8;
+            }
+            if let Some(byte) = out.get_mut(end) {
+                *byte = length as u8;
+            }
+            return;
+        }
+        tag(out, 9, LENGTH);
+        varint(out, total as u64);
+        out.extend_from_slice(self.bytes.get(2..2 + key).unwrap_or_default());
+        tag(out, 2, LENGTH);
+        varint(out, length as u64);
+    }
+
+    #[inline]
+    pub(super) fn put_text(&self, out: &mut Vec<u8>, text: &[u8]) {
+        self.put(out, field_len(text.len()));
+        bytes(out, 1, text);
+    }
+
+    pub(super) fn put_bool(&self, out: &mut Vec<u8>, value: bool) {
+        self.put(out, 2);
+        out.extend_from_slice(&[2 << 3, u8::from(value)]);
+    }
+
+    pub(super) fn put_int(&self, out: &mut Vec<u8>, value: i64) {
+        let value = value.cast_unsigned();
+        self.put(out, 1 + varint_len(value));
+        tag(out, 3, VARINT);
+        varint(out, value);
+    }
+
+    pub(super) fn put_double(&self, out: &mut Vec<u8>, value: f64) {
+        self.put(out, 9);
+        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+        out.extend_from_slice(&[4 << 3 | 1, a, b, c, d, e, f, g, h]);
+    }
+}
+
+/// The attribute that says how long the span took, but for the eight bytes of its value, milliseconds.
+pub(super) fn begin_duration(out: &mut Vec<u8>) {
+    const KEY: &[u8] = name::DURATION_MS.as_bytes();
+    tag(out, 9, LENGTH);
+    varint(out, (field_len(KEY.len()) + field_len(9)) as u64);
+    bytes(out, 1, KEY);
+    tag(out, 2, LENGTH);
+    varint(out, 9);
+    tag(out, 4, FIXED64);
+}
+
+/// What [`begin_span`] writes between the ids and the start: the name, and that the span is internal.
+pub(super) fn name(name: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len() + 8);
+    bytes(&mut out, 5, name.as_bytes());
+    tag(&mut out, 6, VARINT);
+    varint(&mut out, Kind::Internal as u64);
+    tag(&mut out, 7, FIXED64);
+    out
+}
+
+/// Starts a span whose length is not known yet; [`end_span`] with the answer writes it. `name` is from [`name`].
+pub(super) fn begin_span(
+    out: &mut Vec<u8>,
+    head: &Head,
+    name: &[u8],
+    (start, end): (u64, u64),
+) -> usize {
+    const fn key(number: u8) -> u8 {
+        number << 3 | LENGTH as u8
+    }
+    // Two bytes hold the length of most spans.
+    let mut ids = [0; 41];
+    ids[0] = key(2);
+    ids[3] = key(1);
+    ids[4] = 16;
+    ids[5..21].copy_from_slice(&head.trace_id.to_be_bytes());
+    ids[21] = key(2);
+    ids[22] = 8;
+    ids[23..31].copy_from_slice(&head.span_id.to_be_bytes());
+    ids[31] = key(4);
+    ids[32] = 8;
+    ids[33..].copy_from_slice(&head.parent_id.to_be_bytes());
+    let content = out.len() + 3;
+    let (root, _) = ids.split_at(31);
+    out.extend_from_slice(if head.parent_id == 0 { root } else { &ids });
+    out.extend_from_slice(name);
+    let mut times = [0; 17];
+    times[..8].copy_from_slice(&start.to_le_bytes());
+    times[8] = 8 << 3 | FIXED64 as u8;
+    times[9..].copy_from_slice(&end.to_le_bytes());
+    out.extend_from_slice(&times);
+    content
+}
+
+/// See [`begin_span`].
+pub(super) fn end_span(out: &mut Vec<u8>, content: usize) {
+    let mut prefix = Vec::new();
+    let length = out.len().saturating_sub(content);
+    let needed = varint_len(length as u64);
+    let slot = content.saturating_sub(2);
+    if needed == 2 {
+        let [low, high] = [(length as u8) | 0x80, (length >> 7) as u8];
+        if let Some(bytes) = out.get_mut(slot..content) {
+            bytes.copy_from_slice(&[low, high]);
+        }
+        return;
+    }
+    varint(&mut prefix, length as u64);
+    out.splice(slot..content, prefix);
 }
 
 fn attribute_len(attribute: &Attribute<'_>) -> usize {

@@ -136,7 +136,7 @@ pub(crate) fn remove_content(body: &mut Map<String, Value>) {
     }
 }
 
-fn redact(attribute: &mut Attribute<'_>, redactor: &Redactor) {
+pub(super) fn redact(attribute: &mut Attribute<'_>, redactor: &Redactor) {
     if attribute.prefix.is_empty() && CORE.contains(&attribute.name.as_ref()) {
         return;
     }

@@ -14,7 +14,7 @@ use crate::event::fields::{self, Entry, EventEntry, Key, LinkEntry, Reader, Valu
 use crate::event::semconv::{self, Identity, identity, name};
 use crate::event::value::merged;
 use crate::event::{EventType, Head};
-use crate::id::EventId;
+use crate::id::{EventId, SessionId};
 use crate::redact::Redactor;
 use std::sync::Arc;
 use tracing::{Level, Metadata};
@@ -471,41 +471,10 @@ impl<'a> Reading<'a> {
         };
 
         // What makes the event findable does not count against the limit, and stands first.
-        let mut attributes = Vec::with_capacity(self.attributes.iter().len() + 12);
-        let session = Scalar::Uuid(head.session.uuid());
-        let project = self
-            .project
-            .or(settings.project.as_deref().map(Cow::Borrowed));
-        let source = self.source.unwrap_or(Cow::Borrowed(&settings.source));
-        attributes.push(Attribute::new("", name::SESSION_ID, session));
-        let session = Scalar::Uuid(head.session.uuid());
-        attributes.push(Attribute::new("", name::ASSOCIATED_SESSION_ID, session));
-        if let Some(project) = project {
-            attributes.push(Attribute::text(name::PROJECT, project.clone()));
-            attributes.push(Attribute::text(name::ASSOCIATED_PROJECT, project));
-        }
-        if let Some(auto_create) = &settings.auto_create
-            && let Some(name) = auto_create.name_of(head.session)
-        {
-            let yes = Scalar::Bool(true);
-            attributes.push(Attribute::new("", name::SESSION_AUTO_CREATE, yes));
-            attributes.push(Attribute::text(name::SESSION_NAME, name));
-        }
-        // What the span says of itself goes before its session, and that before the instance.
-        let session = directory::evaluated(head.session);
-        let of_session = session.iter().flat_map(|start| &start.evaluation);
-        let of_session = of_session.map(|(key, id)| (*key, Cow::Owned(id.clone())));
-        let of_instance = settings.evaluation.iter();
-        let of_instance = of_instance.map(|(key, id)| (*key, Cow::Borrowed(id.as_str())));
-        for (key, id) in of_session.chain(of_instance) {
-            let known = self.attributes.get(name::METADATA, key).is_some()
-                || attributes.iter().any(|it| it.is(name::METADATA, key));
-            if !known {
-                attributes.push(Attribute::new(name::METADATA, key, Scalar::Text(id)));
-            }
-        }
-        attributes.push(Attribute::text(name::SOURCE, source.clone()));
-        attributes.push(Attribute::text(name::ASSOCIATED_SOURCE, source));
+        let has = |key: &str| self.attributes.get(name::METADATA, key).is_some();
+        let mut attributes =
+            first_attributes(head.session, self.project, self.source, settings, has);
+        attributes.reserve(self.attributes.iter().len() + 4);
         let unknown_type = (!known).then(|| fields::cut(&event_type, 64).to_owned());
         attributes.push(Attribute::text(name::EVENT_TYPE, event_type));
         if let Some(name) = explicit_name {
@@ -716,6 +685,92 @@ impl<'a> Reading<'a> {
         None
     }
 }
+
+/// The attributes that every span of a session has; `has` tells what the span says of itself, which goes first.
+pub(super) fn first_attributes<'a>(
+    session: SessionId,
+    project: Option<Cow<'a, str>>,
+    source: Option<Cow<'a, str>>,
+    settings: &'a Settings,
+    has: impl Fn(&str) -> bool,
+) -> Vec<Attribute<'a>> {
+    let mut attributes = Vec::with_capacity(12);
+    let id = || Scalar::Uuid(session.uuid());
+    attributes.push(Attribute::new("", name::SESSION_ID, id()));
+    attributes.push(Attribute::new("", name::ASSOCIATED_SESSION_ID, id()));
+    let project = project.or(settings.project.as_deref().map(Cow::Borrowed));
+    if let Some(project) = project {
+        attributes.push(Attribute::text(name::PROJECT, project.clone()));
+        attributes.push(Attribute::text(name::ASSOCIATED_PROJECT, project));
+    }
+    if let Some(auto_create) = &settings.auto_create
+        && let Some(name) = auto_create.name_of(session)
+    {
+        let yes = Scalar::Bool(true);
+        attributes.push(Attribute::new("", name::SESSION_AUTO_CREATE, yes));
+        attributes.push(Attribute::text(name::SESSION_NAME, name));
+    }
+    // What the session says goes before the instance.
+    let start = directory::evaluated(session);
+    let of_session = start.iter().flat_map(|start| &start.evaluation);
+    let of_session = of_session.map(|(key, id)| (*key, Cow::Owned(id.clone())));
+    let of_instance = settings.evaluation.iter();
+    let of_instance = of_instance.map(|(key, id)| (*key, Cow::Borrowed(id.as_str())));
+    for (key, id) in of_session.chain(of_instance) {
+        if !has(key) && !attributes.iter().any(|it| it.is(name::METADATA, key)) {
+            attributes.push(Attribute::new(name::METADATA, key, Scalar::Text(id)));
+        }
+    }
+    let source = source.unwrap_or(Cow::Borrowed(&settings.source));
+    attributes.push(Attribute::text(name::SOURCE, source.clone()));
+    attributes.push(Attribute::text(name::ASSOCIATED_SOURCE, source));
+    attributes
+}
+
+/// The namespace and the name of the attribute that a field becomes whatever its value, as `Reading::field` has it.
+/// Nothing: there is more to it.
+pub(super) fn plain_attribute(field: &'static str) -> Option<(&'static str, &'static str)> {
+    let own = field
+        .strip_prefix("honeyhive")
+        .and_then(|rest| rest.strip_prefix(['_', '.']));
+    if let Some(own) = own {
+        let namespace = semconv::NAMESPACES.into_iter().find(|namespace| {
+            own.strip_prefix(*namespace)
+                .is_some_and(|rest| rest.starts_with('.'))
+        })?;
+        let rest = own.get(namespace.len() + 1..)?;
+        let prefix = prefix_of(namespace);
+        // Others may say the same, and must not be written twice.
+        let special = prefix == name::METADATA
+            && (semconv::CORE_METADATA.contains(&rest) || REMARKS.contains(&rest));
+        return (!special).then_some((prefix, rest));
+    }
+    let special = field.starts_with("otel.")
+        || field.starts_with(name::BAGGAGE)
+        || matches!(
+            field,
+            "error" | "error.message" | "error.type" | "exception.message" | "exception.type"
+        )
+        || semconv::is_convention(field);
+    (!special).then_some((name::INPUTS, field))
+}
+
+/// The type of the spans of a callsite whose fields are all plain, if that is all there is to know.
+pub(super) fn type_of_callsite(
+    meta: &'static Metadata<'static>,
+    settings: &Settings,
+) -> Option<String> {
+    if !convention::plain_fields(meta.target(), meta.name()).is_empty() {
+        return None;
+    }
+    let (event_type, original, known) = Reading::new(0).event_type(meta, settings);
+    // Whether a model has answered is a question for each of its spans.
+    let plain = known && original.is_none() && event_type != EventType::Model.as_str();
+    plain.then(|| event_type.into_owned())
+}
+
+/// What is said of a span by itself, unless the span says it.
+const REMARKS: [&str; 3] = ["span_kind", "unfinished", "incomplete"];
 
 /// The fields of an event, by name.
 fn named<'a>(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
+use super::pace::Place;
 use super::{Done, Parcel, Worker};
 use crate::config::Config;
 use crate::event::directory::{self, SessionStart};
@@ -22,17 +23,20 @@ const REMEMBERED: usize = 16_384;
 
 type Running = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
 
-/// Makes the calls, several at once.
+/// Makes the calls, several at once; one at first, and none after one that fails, where there was
+/// no way to the server before.
 pub(super) async fn announce(
     transport: Arc<dyn Transport>,
     config: Arc<Config>,
     calls: Vec<(SessionId, Request)>,
+    uncertain: bool,
 ) -> Done {
+    let mut width = if uncertain { 1 } else { ANNOUNCEMENTS };
     let mut results = Vec::with_capacity(calls.len());
     let mut calls = calls.into_iter();
     let mut running: Vec<(SessionId, Running)> = Vec::new();
     loop {
-        while running.len() < ANNOUNCEMENTS
+        while running.len() < width
             && let Some((session, request)) = calls.next()
         {
             let sending = transport::attempt(Arc::clone(&transport), request);
@@ -51,6 +55,11 @@ pub(super) async fn announce(
         })
         .await;
         let (session, _) = running.swap_remove(index);
+        width = match &result {
+            Err(failure) if uncertain && failure.connect => 0,
+            Ok(_) if width > 0 => ANNOUNCEMENTS,
+            _ => width,
+        };
         results.push((session, result));
     }
 }
@@ -148,10 +157,11 @@ impl Worker {
                     format!("status {}", reply.status)
                 }
                 Err(failure) => {
+                    let reason = failure.reason.clone();
                     if failure.connect {
-                        unreachable = Some(failure.reason.clone());
+                        unreachable = Some(failure);
                     }
-                    failure.reason
+                    reason
                 }
             };
             self.shared
@@ -179,10 +189,14 @@ impl Worker {
         let config = self.shared.config.load_full();
         match (parcel, unreachable) {
             // The events would fare no better on the same server.
-            (Parcel::Shipment(shipment), Some(reason)) if config.otlp_endpoint.is_none() => {
-                self.put_back(shipment, None, &reason);
+            (Parcel::Shipment(shipment), Some(failure)) if config.otlp_endpoint.is_none() => {
+                self.put_back(shipment, None, &failure.reason);
+                self.nobody_answered(&config, Place::Traces, &failure);
             }
-            (Parcel::Letter(letter), Some(reason)) => self.put_back_letter(letter, None, &reason),
+            (Parcel::Letter(letter), Some(failure)) => {
+                self.put_back_letter(letter, None, &failure.reason);
+                self.nobody_answered(&config, Place::Rest, &failure);
+            }
             (parcel, _) => self.dispatch(&config, parcel),
         }
     }

@@ -1,7 +1,7 @@
 //! Those who wait: flushes are answered when the fate of their records is known, and a stop ends the worker.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Answer, Flush, Stop, Worker};
 use crate::error::{Error, Kind, Left};
@@ -35,6 +35,7 @@ impl Worker {
         });
         stop.deadline = deadline;
         stop.waiting.extend(pending);
+        self.stop_spool(deadline);
     }
 
     /// The smallest number of a record whose fate is open.
@@ -63,8 +64,7 @@ impl Worker {
             let report = FlushReport {
                 sent: exported - flush.exported,
                 failed: failed - flush.failed,
-                left: 0,
-                elapsed: Duration::ZERO,
+                ..FlushReport::default()
             };
             if settled >= flush.records && updates >= flush.updates {
                 flush.pending.settle(if report.failed == 0 {
@@ -96,13 +96,16 @@ impl Worker {
         let idle = self.settled_up_to() >= self.taken
             && self.letters.is_empty()
             && self.staged.is_none()
-            && self.tasks.is_empty();
+            && self.tasks.is_empty()
+            && !self.is_replaying();
         let hopeless = self.tasks.is_empty() && lock(&self.shared.health).key_rejected.is_some();
-        idle || hopeless || Instant::now() >= stop.deadline
+        idle || hopeless || self.ends_on_disk(stop) || Instant::now() >= stop.deadline
     }
 
     /// Counts what did not get out, and tells who waits.
     pub(super) fn end(mut self) {
+        self.keep_rest();
+        self.close_spool();
         self.shared.worker.store(ENDED, Ordering::Release);
         let (exported, failed) = self.shared.counters.progress();
         let left = self.shared.abandon(DropReason::Shutdown);
@@ -122,7 +125,7 @@ impl Worker {
                 sent: exported.saturating_sub(since.0),
                 failed: failed.saturating_sub(since.1),
                 left,
-                elapsed: Duration::ZERO,
+                ..FlushReport::default()
             };
             if left > 0 && late {
                 Err(undelivered(Kind::Timeout, report, "out of time"))
@@ -162,6 +165,6 @@ fn undelivered(kind: Kind, report: FlushReport, why: &str) -> Error {
         sent,
         failed,
         left,
-        elapsed: Duration::ZERO,
+        ..Left::default()
     })
 }

@@ -9,23 +9,28 @@ mod announce;
 mod flush;
 mod outcome;
 mod pace;
+#[cfg(feature = "spool")]
+mod replay;
 mod send;
+#[cfg_attr(not(feature = "spool"), path = "no_spool.rs")]
+mod spool;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::otlp::{Attribute, Batch, Envelope, Scalar, redacted};
+use super::otlp::{Attribute, Batch, Envelope, Plans, Scalar, Spare, redacted};
 use super::pending::Pending;
 use super::queue::Chunk;
 use super::report::{DropReason, FlushReport};
+use super::retry::Profile;
 use super::transport::{Failure, Reply, Transport};
 use super::{Command, ENDED, FAILED, Shared, Update, requests};
 use crate::clock;
@@ -37,9 +42,15 @@ use crate::redact::Redactor;
 use crate::resource;
 use crate::sync::lock;
 use pace::Pace;
+use spool::Spooling;
 
 /// More records that arrive within this of a wake are sent together, and one wake serves for all of them.
 const LINGER: Duration = Duration::from_millis(1);
+
+/// Whoever wakes so much too late has not run in between.
+const STOPPED: Duration = Duration::from_secs(2);
+/// See [`Worker::due`].
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Starts the thread.
 pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
@@ -86,6 +97,7 @@ fn work(shared: &Arc<Shared>) -> std::io::Result<()> {
 }
 
 /// A batch and what is known of its delivery.
+#[cfg_attr(feature = "spool", derive(Clone, Debug))]
 struct Shipment {
     batch: Batch,
     /// What it was encoded with.
@@ -98,6 +110,7 @@ struct Shipment {
     uncompressed: bool,
 }
 
+#[cfg_attr(feature = "spool", derive(Clone, Debug))]
 struct Letter {
     update: Update,
     since: Instant,
@@ -128,6 +141,8 @@ enum Done {
         config: Arc<Config>,
         result: Result<Reply, Failure>,
     },
+    #[cfg(feature = "spool")]
+    Replayed(Box<replay::Replayed>),
 }
 
 type Answer = Arc<Pending<Result<FlushReport, Error>>>;
@@ -156,6 +171,8 @@ struct Worker {
     transport: Option<Arc<dyn Transport>>,
     envelope: Arc<Envelope>,
     redactor: Arc<Redactor>,
+    /// What is known of callsites under this configuration.
+    plans: Plans,
     default_name: String,
 
     chunks: VecDeque<Chunk>,
@@ -186,6 +203,7 @@ struct Worker {
     /// The key was refused: nothing is sent until then.
     key_pause: Option<Instant>,
     may_compress: bool,
+    spooling: Spooling,
     /// Those that were warned about.
     unknown_types: HashSet<String>,
 
@@ -211,7 +229,7 @@ impl Worker {
                 .map(resource_attribute)
                 .collect(),
             scope: shared.scope.clone(),
-            usual: AtomicUsize::new(0),
+            spare: Spare::default(),
         });
         let default_name = config
             .session_name
@@ -226,12 +244,15 @@ impl Worker {
         });
         let redactor = Arc::new(redacted::redactor(&config));
         let next_tick = Instant::now() + config.flush_interval;
+        let profile = Profile::from(&*config);
+        let spooling = Spooling::new(&config);
         Self {
             shared,
             config,
             transport: None,
             envelope,
             redactor,
+            plans: Plans::default(),
             default_name,
             chunks: VecDeque::new(),
             cursor: (0, 0, 0),
@@ -249,10 +270,11 @@ impl Worker {
             announced_order: VecDeque::new(),
             tasks: JoinSet::new(),
             shipments_away: 0,
-            traces: Pace::default(),
-            rest: Pace::default(),
+            traces: Pace::new(profile),
+            rest: Pace::new(profile),
             key_pause: None,
             may_compress: true,
+            spooling,
             unknown_types: HashSet::new(),
             flushes: Vec::new(),
             alarms: [None; 3],
@@ -262,14 +284,19 @@ impl Worker {
     }
 
     async fn run(mut self) {
+        self.open_spool();
         loop {
             self.take_commands();
             self.pump();
+            self.spill();
             self.answer_flushes();
             if self.is_over() {
                 break;
             }
-            match self.wait().await {
+            let due = self.due();
+            let woken = self.wait(due).await;
+            self.forgive(due);
+            match woken {
                 Woken::Notified => {
                     // One notification may stand for a command and for records.
                     if self.shared.queue.is_woken() {
@@ -283,12 +310,13 @@ impl Worker {
                     let now = Instant::now();
                     if now >= self.next_tick {
                         self.next_tick = now + self.shared.config.load().flush_interval;
-                        if self.shared.strategy.flush_on_timer {
+                        if self.shared.config.load().flush_on_timer {
                             self.take_records();
                         }
                         if self.chunks.is_empty() {
                             // A quiet interval: the memory of the last burst is given back.
                             self.spare.clear();
+                            self.envelope.spare.clear();
                         }
                     }
                 }
@@ -298,15 +326,21 @@ impl Worker {
         self.end();
     }
 
-    /// Sleeps until there is something to do.
-    async fn wait(&mut self) -> Woken {
+    /// When there is something to do at the latest.
+    fn due(&self) -> Instant {
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
-        let until = self
-            .alarms
+        // While something is on its way, often enough to notice that the process was stopped.
+        let look = (!self.tasks.is_empty()).then(|| Instant::now() + LOOK);
+        self.alarms
             .into_iter()
-            .chain([stop])
+            .chain([stop, look])
+            .chain(self.spool_alarms())
             .flatten()
-            .fold(self.next_tick, Instant::min);
+            .fold(self.next_tick, Instant::min)
+    }
+
+    /// Sleeps until there is something to do.
+    async fn wait(&mut self, until: Instant) -> Woken {
         let mut notified = pin!(self.shared.notify.notified());
         let mut sleep = pin!(tokio::time::sleep_until(until.into()));
         let tasks = &mut self.tasks;
@@ -327,6 +361,25 @@ impl Worker {
         .await
     }
 
+    /// Time in which the process was stopped, as on AWS Lambda between invocations, is nobody's time to give up in.
+    fn forgive(&mut self, due: Instant) {
+        let stopped = Instant::now().saturating_duration_since(due);
+        if stopped < STOPPED {
+            return;
+        }
+        for shipment in &mut self.returned {
+            shipment.since += stopped;
+        }
+        for letter in &mut self.letters {
+            letter.since += stopped;
+        }
+        match &mut self.staged {
+            Some(Parcel::Shipment(shipment)) => shipment.since += stopped,
+            Some(Parcel::Letter(letter)) => letter.since += stopped,
+            None => {}
+        }
+    }
+
     fn take_commands(&mut self) {
         let commands = std::mem::take(&mut *lock(&self.shared.inbox));
         for command in commands {
@@ -345,6 +398,8 @@ impl Worker {
                 Command::Flush(pending) => self.begin_flush(pending),
                 // It was for the wake: `pump` sees the change.
                 Command::Configured => {}
+                #[cfg(feature = "spool")]
+                Command::Keep(pending) => self.keep_now(&pending),
                 Command::Stop(deadline, pending) => self.begin_stop(deadline, pending),
             }
         }
@@ -358,6 +413,7 @@ impl Worker {
 
     /// Takes a new configuration over.
     fn adopt(&mut self, config: Arc<Config>) {
+        self.adopt_spool(&config);
         self.transport = None;
         self.key_pause = None;
         self.hurry();
@@ -366,6 +422,7 @@ impl Worker {
         if self.config.redact != config.redact {
             self.redactor = Arc::new(redacted::redactor(&config));
         }
+        self.plans = Plans::default();
         if !requests::same_destination(&self.config, &config) {
             // Whoever listens there knows of no session yet, and asked for nothing.
             self.announced.clear();
@@ -374,6 +431,9 @@ impl Worker {
             self.traces = Pace::default();
             self.rest = Pace::default();
         }
+        let profile = Profile::from(&*config);
+        self.traces.set_profile(profile);
+        self.rest.set_profile(profile);
         self.config = config;
     }
 
@@ -400,7 +460,9 @@ impl Worker {
                 result,
             } => {
                 self.shipments_away -= 1;
-                self.sent(shipment, compressed, &config, result);
+                if self.spooling.returns(&shipment) {
+                    self.sent(shipment, compressed, &config, result);
+                }
             }
             Done::Updated {
                 letter,
@@ -408,8 +470,12 @@ impl Worker {
                 result,
             } => {
                 self.letter_away = false;
-                self.updated(letter, &config, result);
+                if self.spooling.letter_returns() {
+                    self.updated(letter, &config, result);
+                }
             }
+            #[cfg(feature = "spool")]
+            Done::Replayed(replayed) => self.replayed(*replayed),
         }
     }
 }

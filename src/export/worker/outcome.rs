@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::pace::Place;
 use super::{Letter, Shipment, Worker};
 use crate::config::{ApiKey, Config};
 use crate::export::otlp::Batch;
 use crate::export::report::DropReason;
+use crate::export::requests;
 use crate::export::retry::{self, Outcome, Verdict};
 use crate::export::transport::{Failure, Reply};
 use crate::id;
@@ -46,15 +48,26 @@ impl Worker {
                 self.recovered();
                 let body = reply.map(|reply| reply.body).unwrap_or_default();
                 self.delivered(&shipment, &body, config);
+                shipment.envelope.spare.put(shipment.batch.body);
             }
-            Verdict::Retry { after } => self.put_back(shipment, after, &problem),
+            // The place it goes to next asked for no patience.
+            Verdict::Retry { .. } if self.is_stale(config) => {
+                self.count_retry();
+                self.returned.push_front(shipment);
+            }
+            Verdict::Retry { after } => {
+                self.put_back(shipment, after, &problem);
+                if let Err(failure) = &reply {
+                    self.nobody_answered(config, Place::Traces, failure);
+                }
+            }
             // That was another key, or another place.
             Verdict::Unauthorized if self.is_stale(config) => self.returned.push_front(shipment),
             Verdict::Unauthorized => {
                 let status = reply.map_or(401, |reply| reply.status);
                 self.key_rejected(status);
-                if shipment.since.elapsed() > retry::GIVE_UP_AFTER {
-                    self.lose(&shipment, DropReason::Unauthorized, &problem);
+                if shipment.since.elapsed() > self.config.retry_give_up {
+                    self.keep_or_lose(&shipment, DropReason::Unauthorized, &problem);
                 } else {
                     self.returned.push_front(shipment);
                 }
@@ -174,13 +187,14 @@ impl Worker {
 
     /// Tries again later, until it is too late.
     pub(super) fn put_back(&mut self, shipment: Shipment, hint: Option<Duration>, problem: &str) {
-        let remaining = retry::GIVE_UP_AFTER.saturating_sub(shipment.since.elapsed());
+        let remaining = self.config.retry_give_up;
+        let remaining = remaining.saturating_sub(shipment.since.elapsed());
         self.unreachable(problem);
         if self.traces.fail(hint, remaining, id::random()) {
             self.count_retry();
             self.returned.push_front(shipment);
         } else {
-            self.lose(&shipment, DropReason::Undeliverable, problem);
+            self.keep_or_lose(&shipment, DropReason::Undeliverable, problem);
         }
     }
 
@@ -190,13 +204,31 @@ impl Worker {
         hint: Option<Duration>,
         problem: &str,
     ) {
-        let remaining = retry::GIVE_UP_AFTER.saturating_sub(letter.since.elapsed());
+        let remaining = self.config.retry_give_up;
+        let remaining = remaining.saturating_sub(letter.since.elapsed());
         lock(&self.shared.health).last_error = Some(problem.to_owned());
         if self.rest.fail(hint, remaining, id::random()) {
             self.count_retry();
             self.letters.push_front(letter);
         } else {
-            self.lose_update(&letter, problem);
+            self.keep_or_lose_update(&letter, problem);
+        }
+    }
+
+    /// The place that was asked is silent. If there is no way to it, there is none to whatever else is there.
+    pub(super) fn nobody_answered(&mut self, config: &Config, place: Place, failure: &Failure) {
+        let connected = !failure.connect;
+        let both = !connected && requests::is_one_place(config);
+        if both {
+            self.unreachable(&failure.reason);
+        }
+        let (asked, other) = match place {
+            Place::Traces => (&mut self.traces, &mut self.rest),
+            Place::Rest => (&mut self.rest, &mut self.traces),
+        };
+        asked.hush(connected);
+        if both {
+            other.follow(asked);
         }
     }
 
@@ -204,7 +236,7 @@ impl Worker {
         self.shared.counters.retried.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn unreachable(&self, problem: &str) {
+    pub(super) fn unreachable(&self, problem: &str) {
         let first = {
             let mut health = lock(&self.shared.health);
             health.last_error = Some(problem.to_owned());
@@ -217,7 +249,7 @@ impl Worker {
         }
     }
 
-    fn recovered(&mut self) {
+    pub(super) fn recovered(&mut self) {
         self.traces.succeed();
         let mut health = lock(&self.shared.health);
         health.unreachable = None;
@@ -252,6 +284,7 @@ impl Worker {
         config: &Config,
         result: Result<Reply, Failure>,
     ) {
+        let unanswered = result.as_ref().err().cloned();
         let (outcome, problem) = match result {
             Ok(reply) => (
                 Outcome::Answered {
@@ -265,15 +298,28 @@ impl Worker {
         match retry::verdict(&outcome, false) {
             Verdict::Delivered => {
                 self.rest.succeed();
+                if self.traces.is_cut_off() && requests::is_one_place(config) {
+                    self.traces.succeed();
+                    lock(&self.shared.health).unreachable = None;
+                }
                 self.letter_done(&letter);
                 self.shared
                     .counters
                     .updates_sent
                     .fetch_add(1, Ordering::Relaxed);
             }
-            Verdict::Retry { after } => self.put_back_letter(letter, after, &problem),
+            Verdict::Retry { .. } if self.is_stale(config) => {
+                self.count_retry();
+                self.letters.push_front(letter);
+            }
+            Verdict::Retry { after } => {
+                self.put_back_letter(letter, after, &problem);
+                if let Some(failure) = &unanswered {
+                    self.nobody_answered(config, Place::Rest, failure);
+                }
+            }
             Verdict::Unauthorized if self.is_stale(config) => self.letters.push_front(letter),
-            Verdict::Unauthorized if letter.since.elapsed() < retry::GIVE_UP_AFTER => {
+            Verdict::Unauthorized if letter.since.elapsed() < self.config.retry_give_up => {
                 if let Outcome::Answered { status, .. } = outcome {
                     self.key_rejected(status);
                 }
@@ -294,7 +340,7 @@ impl Worker {
 }
 
 /// The start of a reply, for diagnostics: on one line, and without the key, should the server repeat it.
-fn excerpt(body: &[u8], config: &Config) -> String {
+pub(super) fn excerpt(body: &[u8], config: &Config) -> String {
     let mut text = String::from_utf8_lossy(body.get(..4096).unwrap_or(body)).into_owned();
     for key in [&config.api_key, &config.ingestion_api_key] {
         if let Some(key) = key.as_ref().map(ApiKey::expose) {

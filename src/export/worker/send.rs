@@ -5,17 +5,17 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::announce::announce;
-use super::{Done, Parcel, Shipment, Worker};
+use super::{Done, Parcel, STOPPED, Shipment, Worker};
 use crate::clock::Anchor;
-use crate::config::Config;
+use crate::config::{Config, Field, Source};
 use crate::export::otlp::{Notes, Settings, redacted};
 use crate::export::requests;
-use crate::export::transport::{self, Failure, Http, Nowhere, Transport};
+use crate::export::transport::{self, Connections, Failure, Http, Nowhere, Transport};
 use crate::id::SessionId;
 use crate::sample::Threshold;
 
-/// A batch is closed when its spans have grown to this.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// While spans pile up, batches grow up to so many times their usual number of spans.
+const GROWTH: usize = 8;
 /// Empty buffers that are kept.
 const SPARE: usize = 4;
 /// So many unknown event types are told apart in warnings.
@@ -31,7 +31,7 @@ impl Worker {
         let now = Instant::now();
         self.key_pause = self.key_pause.filter(|until| *until > now);
         // One parcel may wait for its sessions; whatever failed meanwhile has a pause by now, so each turn looks again.
-        while self.key_pause.is_none() && self.staged.is_none() {
+        while self.key_pause.is_none() && self.staged.is_none() && !self.is_probing(&config) {
             if !self.letter_away
                 && self.rest.until(now).is_none()
                 && self.may_post_letter()
@@ -40,7 +40,8 @@ impl Worker {
                 self.stage(&config, Parcel::Letter(letter));
                 continue;
             }
-            if self.shipments_away >= self.shared.strategy.max_in_flight.max(1)
+            if self.shipments_away >= config.max_in_flight.max(1)
+                || self.traces.is_silent() && self.shipments_away > 0
                 || self.traces.until(now).is_some()
             {
                 break;
@@ -50,7 +51,34 @@ impl Worker {
             };
             self.stage(&config, Parcel::Shipment(shipment));
         }
+        self.replay(now);
         self.alarms = [self.key_pause, self.traces.until(now), self.rest.until(now)];
+    }
+
+    /// There was no way, and one request finds out whether there is by now: an outage costs one connection at a time.
+    fn is_probing(&self, config: &Config) -> bool {
+        self.is_cut_off() && requests::is_one_place(config) && !self.tasks.is_empty()
+    }
+
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.traces.is_cut_off() || self.rest.is_cut_off()
+    }
+
+    /// How many spans the next batch may have. Many that wait say that there are many a second, and large batches cost
+    /// least; they stay bounded in bytes.
+    fn most_spans(&self, config: &Config) -> usize {
+        if config.disable_batch {
+            return 1;
+        }
+        let usual = config.max_export_batch_size;
+        let most = usual.saturating_mul(GROWTH);
+        let waiting = usize::try_from(self.taken - self.batched).unwrap_or(usize::MAX);
+        let is_default = *config.source_of(Field::MaxExportBatchSize) == Source::Default;
+        if is_default && waiting > most {
+            most
+        } else {
+            usual
+        }
     }
 
     /// Encodes the next batch.
@@ -79,11 +107,8 @@ impl Worker {
         let first = self.batched;
         let mut cost = 0;
         let mut noted = Vec::new();
-        let most = if config.disable_batch {
-            1
-        } else {
-            config.max_export_batch_size
-        };
+        let most = self.most_spans(config);
+        let most_bytes = config.max_batch_bytes;
         while batch.len() < most {
             let Some(chunk) = self.chunks.front() else {
                 break;
@@ -99,7 +124,7 @@ impl Worker {
                 continue;
             };
             // A large event goes alone.
-            if batch.len() > 0 && batch.bytes().saturating_add(closed.bytes) > BATCH_BYTES {
+            if batch.len() > 0 && batch.bytes().saturating_add(closed.bytes) > most_bytes {
                 break;
             }
             let fields = chunk
@@ -110,9 +135,10 @@ impl Worker {
                 .callsites
                 .get(callsite..callsite + closed.callsites)
                 .unwrap_or_default();
-            let notes = batch.push(&closed.head, fields, callsites, anchor, &settings);
+            let plans = &mut self.plans;
+            let notes = batch.push(&closed.head, fields, callsites, anchor, &settings, plans);
             // Taken apart and encoded, it turned out to be large.
-            if batch.bytes() > BATCH_BYTES && batch.give_back() {
+            if batch.bytes() > most_bytes && batch.give_back() {
                 break;
             }
             cost += closed.cost();
@@ -202,13 +228,14 @@ impl Worker {
             .into_iter()
             .map(|session| (session, self.announcement(config, session)))
             .collect();
+        let uncertain = self.is_cut_off();
         self.staged = Some(parcel);
         self.tasks
-            .spawn(announce(transport, Arc::clone(config), calls));
+            .spawn(announce(transport, Arc::clone(config), calls, uncertain));
     }
 
     /// Whether nothing is known to be sent of a session, since its id is sampled out.
-    fn is_sampled_out(&self, config: &Config, session: SessionId) -> bool {
+    pub(super) fn is_sampled_out(&self, config: &Config, session: SessionId) -> bool {
         let threshold = Threshold::of(config.sample_rate);
         let given = session != self.shared.session || config.session_id.is_some();
         given && !threshold.keeps_session(session)
@@ -236,6 +263,7 @@ impl Worker {
                 let request = requests::update(config, letter.update.creates, body);
                 let config = Arc::clone(config);
                 self.letter_away = true;
+                self.spooling.letter_leaves(&letter);
                 self.tasks.spawn(async move {
                     let result = transport::attempt(transport, request).await;
                     Done::Updated {
@@ -248,7 +276,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn ship(&mut self, config: &Arc<Config>, shipment: Shipment) {
+    pub(super) fn ship(&mut self, config: &Arc<Config>, mut shipment: Shipment) {
         let transport = match self.transport(config) {
             Ok(transport) => transport,
             Err(failure) => return self.fail_unsent(Parcel::Shipment(shipment), &failure),
@@ -257,6 +285,7 @@ impl Worker {
         let (request, compressed) =
             requests::traces(config, &shipment.envelope, &shipment.batch, may_compress);
         self.shipments_away += 1;
+        self.spooling.leaves(&shipment);
         self.shared
             .counters
             .bytes_sent
@@ -271,7 +300,13 @@ impl Worker {
         });
         let config = Arc::clone(config);
         self.tasks.spawn(async move {
+            let due = Instant::now() + request.timeout;
             let result = transport::attempt(transport, request).await;
+            // No request takes that long in a process that runs.
+            let stopped = Instant::now().saturating_duration_since(due);
+            if stopped >= STOPPED {
+                shipment.since += stopped;
+            }
             Done::Sent {
                 shipment,
                 compressed,
@@ -295,7 +330,7 @@ impl Worker {
         } else {
             let https = requests::traces_url(config).starts_with("https:")
                 || config.server_url.starts_with("https:");
-            Arc::new(Http::new(https)?)
+            Arc::new(Http::new(https, Connections::from(config))?)
         };
         self.transport = Some(Arc::clone(&transport));
         Ok(transport)
