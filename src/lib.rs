@@ -135,6 +135,8 @@ pub mod docs {
     pub mod redaction {}
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+    #[doc = include_str!("docs/reliability.md")]
+    pub mod reliability {}
 
     #[doc = include_str!("docs/environments.md")]
     pub mod environments {}

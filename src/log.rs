@@ -9,7 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use tracing::dispatcher::{self, WeakDispatch};
-use tracing::{Dispatch, debug, warn};
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
+use tracing::{Dispatch, Event, Metadata, Subscriber, debug, warn};
 
 use crate::sync::lock;
 
@@ -92,4 +94,44 @@ fn guarded(speak: impl FnOnce()) {
 /// level, switch all of them on.
 pub(crate) fn quiet() -> dispatcher::DefaultGuard {
     dispatcher::set_default(&Dispatch::none())
+}
+
+/// Asks every subscriber anew what it wants.
+///
+/// While there was only one, tracing asks that of the thread in its place. On a thread that has none, such as the
+/// worker, every callsite would be switched off for the whole process.
+pub(crate) fn rebuild_interest() {
+    drop(Dispatch::new(Nobody));
+    tracing::callsite::rebuild_interest_cache();
+}
+
+/// A subscriber that makes two of one, and wants nothing.
+struct Nobody;
+
+impl Subscriber for Nobody {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::never()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
+        Some(tracing::level_filters::LevelFilter::OFF)
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }

@@ -539,10 +539,11 @@ impl Parrot {
 fn no_error_shows_a_key() {
     let parrot = Parrot::start();
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(40));
-    let strategy = ("[!-~]{8,60}", 0..8_usize, 0..700_usize);
+    let strategy = ("[!-~]{8,60}", 0..9_usize, 0..700_usize);
     runner
         .run(&strategy, |(key, shape, before)| {
             let pad = "x".repeat(before);
+            let spelled: String = key.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
             let body = match shape {
                 0 => (
                     400,
@@ -561,6 +562,7 @@ fn no_error_shows_a_key() {
                 ),
                 5 => (200, format!("{pad}{key}")),
                 6 => (404, json!(format!("{key}{key}")).to_string()),
+                7 => (400, format!("{spelled} {}", key.repeat(200))),
                 _ => (
                     429,
                     json!({"detail": key, "code": format!("{pad}{key}")}).to_string(),
@@ -583,6 +585,7 @@ fn no_error_shows_a_key() {
                 client.runs()
             );
             prop_assert!(!shown.contains(&key), "{}", shown);
+            prop_assert!(!shown.contains(&spelled), "{}", shown);
             Ok(())
         })
         .unwrap();

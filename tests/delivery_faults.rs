@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use honeyhive::report::{Degradation, DropReason};
-use support::fault::{Act, Fault};
+use support::fault::{Act, Fault, Heard};
 use support::*;
 
 const LONG: Duration = Duration::from_secs(15);
@@ -161,25 +161,72 @@ fn nonsense_instead_of_http_is_tried_again() {
 }
 
 #[test]
-fn a_redirect_keeps_the_request_and_not_the_key() {
+fn a_redirect_within_the_server_keeps_the_request() {
     for status in [307, 308] {
-        let other = Recorder::start();
         let server = Recorder::start();
-        server.answer_traces([
-            Reply::status(status).header("location", &format!("{}/v1/traces", other.url))
-        ]);
+        let to = if status == 307 {
+            "/v2/traces"
+        } else {
+            "v2/traces"
+        };
+        server.answer_traces([Reply::status(status).header("location", to)]);
         let honeyhive = settings(&server.url).build().unwrap();
         emit(&honeyhive, 2);
         honeyhive.flush_blocking(LONG).unwrap();
-        let request = &other.requests()[0];
-        assert_eq!(
-            (request.method.as_str(), request.path.as_str()),
-            ("POST", "/v1/traces")
-        );
-        assert_eq!(request.header("authorization"), None);
-        assert_eq!(other.spans().len(), 2);
-        assert!(!format!("{:?}", other.requests()).contains(KEY));
+        let requests = server.requests();
+        let [_, first, second] = &requests[..] else {
+            panic!("{requests:#?}");
+        };
+        assert!(second.path.ends_with("/v2/traces") && second.method == "POST");
+        assert_eq!(first.body, second.body);
+        let key = format!("Bearer {KEY}");
+        assert_eq!(second.header("authorization"), Some(key.as_str()));
         assert_all_exported(&honeyhive.stats(), 2);
+    }
+}
+
+#[test]
+fn a_redirect_to_another_place_is_not_followed() {
+    for status in [301, 302, 303, 307, 308] {
+        let other = Recorder::start();
+        let server = Recorder::start();
+        let elsewhere = [
+            other.url.clone(),
+            // The same port under another name, and the same place by other means.
+            server.url.replace("127.0.0.1", "localhost"),
+            server.url.replace("http:", "https:"),
+        ];
+        for place in elsewhere {
+            let heard = Heard::default();
+            server
+                .answer_traces([Reply::status(status)
+                    .header("location", &format!("{place}/v1/traces?key={KEY}"))]);
+            let honeyhive = settings(&server.url)
+                .header("x-team-secret", "team-secret-1")
+                .build()
+                .unwrap();
+            let work = || drop(tracing::info_span!("work", prompt = "private"));
+            let subscriber = heard.dispatch(&honeyhive);
+            tracing::dispatcher::with_default(&subscriber, work);
+            assert!(honeyhive.flush_blocking(LONG).unwrap_err().is_delivery());
+            let stats = honeyhive.stats();
+            assert_balanced(&stats);
+            assert_eq!((stats.rejected, stats.in_flight), (1, 0));
+            let said = heard.text();
+            assert!(
+                said.contains(&format!("a redirect to {place} that is not followed")),
+                "{said}"
+            );
+            assert!(!said.contains(KEY), "{said}");
+            let degraded = honeyhive.status().degraded;
+            assert!(
+                degraded.contains(&Degradation::Refused { status }),
+                "{degraded:?}"
+            );
+        }
+        assert_eq!(other.connections(), 0);
+        assert_eq!(server.requests_to(TRACES).len(), 3);
+        assert!(server.requests_to("/v1/traces").is_empty());
     }
 }
 
@@ -226,20 +273,6 @@ fn attempts_at_a_dead_endpoint_grow_rare() {
 }
 
 #[test]
-fn hidden_connections_are_counted_once() {
-    // A connection that the peer closes after its answer is not used again, and costs no attempt.
-    let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-    let server = Fault::start([], Act::Raw(ok));
-    let honeyhive = settings(&server.url).build().unwrap();
-    for _ in 0..5 {
-        emit(&honeyhive, 1);
-        honeyhive.flush_blocking(LONG).unwrap();
-    }
-    assert_all_exported(&honeyhive.stats(), 5);
-    assert!(server.port > 0);
-}
-
-#[test]
 fn a_name_that_does_not_resolve_holds_nobody_up() {
     let honeyhive = settings("http://honeyhive.invalid")
         .allow_insecure(true)
@@ -259,4 +292,19 @@ fn a_name_that_does_not_resolve_holds_nobody_up() {
     let stats = honeyhive.stats();
     assert_balanced(&stats);
     assert_eq!((stats.in_flight, stats.dropped.total()), (0, 5));
+}
+
+#[test]
+fn an_address_of_ipv6_is_reached() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        // A machine without IPv6.
+        return;
+    };
+    let server = Recorder::start_on(listener);
+    assert!(server.url.starts_with("http://[::1]:"), "{}", server.url);
+    let honeyhive = settings(&format!("{}//", server.url)).build().unwrap();
+    emit(&honeyhive, 2);
+    honeyhive.flush_blocking(LONG).unwrap();
+    assert_eq!(server.requests_to(TRACES).len(), 1);
+    assert_all_exported(&honeyhive.stats(), 2);
 }

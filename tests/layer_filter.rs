@@ -288,3 +288,33 @@ fn children_of_spans_that_a_users_filter_hides_do_too() {
     });
     assert_hung_right(&traced);
 }
+
+#[test]
+fn a_change_on_a_thread_without_a_subscriber_switches_nothing_off() {
+    let test = "a_change_on_a_thread_without_a_subscriber_switches_nothing_off";
+    // No other subscriber must be about.
+    if support::in_process_of_its_own(test, &[]).is_some() {
+        return;
+    }
+    let traced = Traced::new();
+    let heard = support::fault::Heard::default();
+    let subscriber = heard.dispatch(&traced.honeyhive);
+    let work = || {
+        tracing::dispatcher::with_default(&subscriber, || {
+            tracing::info_span!("work").in_scope(|| tracing::info!("at work"));
+        });
+    };
+    work();
+    traced
+        .honeyhive
+        .reconfigure(|settings| settings.sample_rate(1.0))
+        .unwrap();
+    work();
+    traced
+        .honeyhive
+        .shutdown_blocking(support::PATIENCE)
+        .unwrap();
+    work();
+    assert_eq!(heard.times("at work"), 3, "{}", heard.text());
+    assert_eq!(traced.server.spans().len(), 2);
+}

@@ -116,3 +116,102 @@ fn the_key_is_never_shown() {
     let bad = settings(&url).ingestion_api_key(&key).build();
     println!("{} {bad:?}", bad.as_ref().unwrap_err());
 }
+
+/// Runs a test with a proxy, and tells what it showed.
+fn behind(test: &str, proxy: &str, more: &[(&str, &str)]) -> Option<String> {
+    let mut variables = vec![("HTTP_PROXY", proxy), ("http_proxy", proxy)];
+    variables.extend(more);
+    let output = in_process_of_its_own(test, &variables)?;
+    let shown =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Some(shown.concat())
+}
+
+fn deliver(url: &str) -> honeyhive::report::Stats {
+    let honeyhive = settings(url)
+        .allow_insecure(true)
+        .verbose(true)
+        .build()
+        .unwrap();
+    let fmt = tracing_subscriber::fmt::layer().with_writer(std::io::stdout);
+    let subscriber = tracing_subscriber::registry()
+        .with(fmt)
+        .with(honeyhive.layer());
+    tracing::subscriber::with_default(subscriber, || {
+        drop(tracing::info_span!("work"));
+        if let Err(error) = honeyhive.flush_blocking(Duration::from_secs(2)) {
+            println!("{error}");
+            show(&error);
+        }
+        println!("{}", honeyhive.status());
+        show(&(
+            &honeyhive,
+            honeyhive.status(),
+            honeyhive.stats(),
+            honeyhive.config(),
+        ));
+    });
+    assert_balanced(&honeyhive.stats());
+    honeyhive.stats()
+}
+
+#[test]
+fn a_proxy_is_given_its_password_and_nobody_else() {
+    let test = "a_proxy_is_given_its_password_and_nobody_else";
+    let server = Recorder::start();
+    let proxy = server.url.replace("http://", "http://me:pass-1234@");
+    if let Some(shown) = behind(test, &proxy, &[("NO_PROXY", ""), ("no_proxy", "")]) {
+        assert!(!shown.contains("pass-1234"), "{shown}");
+        let requests = server.requests();
+        assert_eq!(requests.len(), 2, "{requests:#?}");
+        for request in requests {
+            assert!(
+                request.path.starts_with("http://honeyhive.example/"),
+                "{}",
+                request.path
+            );
+            let encoded = "Basic bWU6cGFzcy0xMjM0";
+            assert_eq!(request.header("proxy-authorization"), Some(encoded));
+            assert_eq!(
+                request.header("authorization"),
+                Some(format!("Bearer {KEY}").as_str())
+            );
+        }
+        return;
+    }
+    assert_eq!(deliver("http://honeyhive.example").exported, 1);
+}
+
+#[test]
+fn a_proxy_that_is_down_is_named_without_its_password() {
+    let test = "a_proxy_that_is_down_is_named_without_its_password";
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://me:pass-1234@{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    if let Some(shown) = behind(test, &proxy, &[("NO_PROXY", ""), ("no_proxy", "")]) {
+        assert!(shown.contains("cannot connect"), "{shown}");
+        assert!(
+            !shown.contains("pass-1234") && !shown.contains("bWU6cGFzcy0xMjM0"),
+            "{shown}"
+        );
+        return;
+    }
+    let stats = deliver("http://honeyhive.example");
+    assert_eq!((stats.exported, stats.in_flight), (0, 1));
+}
+
+#[test]
+fn hosts_that_need_no_proxy_are_reached_without() {
+    let test = "hosts_that_need_no_proxy_are_reached_without";
+    let (server, proxy) = (Recorder::start(), Recorder::start());
+    let variables = [
+        ("NO_PROXY", "localhost,127.0.0.1"),
+        ("no_proxy", "localhost,127.0.0.1"),
+        ("TEST_URL", &server.url),
+    ];
+    if behind(test, &proxy.url, &variables).is_some() {
+        assert_eq!((server.requests().len(), proxy.connections()), (2, 0));
+        return;
+    }
+    assert_eq!(deliver(&std::env::var("TEST_URL").unwrap()).exported, 1);
+}

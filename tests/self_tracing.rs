@@ -110,3 +110,86 @@ fn nothing_of_the_http_stack_comes_back() {
     // Nor into our own layer: as many as were made, and not one more.
     assert_all_exported(&honeyhive.stats(), 330);
 }
+
+/// What the program does with the same stack is heard, although ours was the first to use it.
+#[cfg(feature = "rustls")]
+#[test]
+fn the_programs_own_requests_are_heard() {
+    if in_process_of_its_own("the_programs_own_requests_are_heard", &[]).is_some() {
+        return;
+    }
+    let server = Recorder::start();
+    let honeyhive = settings(&server.url).build().unwrap();
+    let counting = Counting::default();
+    tracing_subscriber::registry()
+        .with(counting.clone())
+        .with(honeyhive.layer())
+        .init();
+    drop(tracing::info_span!("work"));
+    honeyhive.flush_blocking(PATIENCE).unwrap();
+    assert_eq!(counting.foreign(), BTreeMap::new());
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let answer = reqwest::blocking::get(&server.url).unwrap();
+    assert_eq!(answer.status(), 200);
+    let foreign = counting.foreign();
+    let heard = |target: &String| target.starts_with("hyper_util::client");
+    assert!(foreign.keys().any(heard), "{foreign:?}");
+}
+
+/// Nothing of TLS comes back either: of handshakes, good and failed, and of certificates that have to be found.
+#[cfg(all(feature = "rustls", target_os = "linux"))]
+#[test]
+fn nothing_of_tls_comes_back() {
+    use support::fault::tls::{Authority, self_signed};
+
+    let test = "nothing_of_tls_comes_back";
+    if let Ok(servers) = std::env::var("TEST_SERVERS") {
+        let counting = Counting::default();
+        let [good, bad] = servers.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{servers}");
+        };
+        let honeyhive = settings(bad).filter("trace").verbose(true).build().unwrap();
+        // `init` also makes records of the `log` crate events.
+        tracing_subscriber::registry()
+            .with(tracing_subscriber::EnvFilter::new("trace"))
+            .with(counting.clone())
+            .with(honeyhive.layer())
+            .init();
+        let work = || {
+            for n in 0..100 {
+                tracing::trace_span!("work", n)
+                    .in_scope(|| log::trace!(target: "honeyhive", "bridged"));
+            }
+        };
+        work();
+        honeyhive
+            .flush_blocking(Duration::from_millis(1_500))
+            .unwrap_err();
+        honeyhive
+            .reconfigure(|settings| settings.server_url(good))
+            .unwrap();
+        work();
+        honeyhive.flush_blocking(PATIENCE).unwrap();
+        honeyhive.own_session().enrich(|s| s.metadata("k", 1));
+        honeyhive.shutdown_blocking(PATIENCE).unwrap();
+        let mut foreign = counting.foreign();
+        // Our own, through the bridge.
+        assert_eq!(foreign.remove("log"), Some(200));
+        assert_eq!(foreign, BTreeMap::new());
+        assert_all_exported(&honeyhive.stats(), 200);
+        return;
+    }
+    let trusted = Authority::new("trusted");
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, trusted.pem()).unwrap();
+    let good = Recorder::start_tls(trusted.server("localhost", 2200));
+    let bad = Recorder::start_tls(self_signed("localhost"));
+    let variables = [
+        ("SSL_CERT_FILE", roots.to_str().unwrap()),
+        ("TEST_SERVERS", &format!("{} {}", good.url, bad.url)),
+    ];
+    in_process_of_its_own(test, &variables);
+    assert_eq!((good.spans().len(), bad.spans().len()), (200, 0));
+    assert!(bad.connections() > 0);
+}

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::config::{ApiKey, Config};
 use crate::error::{Call, Error, Kind};
 use crate::export::transport::describe;
+use crate::export::worker::excerpt::{SPELLING, concealed};
 use crate::id;
 
 /// No answer is read beyond this. An export of 7,500 events may take more than other answers.
@@ -27,6 +28,7 @@ const MAX_EXPORT: usize = 512 << 20;
 /// Of an answer that says why something failed, this much is read, and that much is shown.
 const MAX_REFUSAL: usize = 4 << 20;
 const MAX_MESSAGE: usize = 512;
+const MAX_SCRUBBED: usize = 8192;
 
 /// A call that is being put together.
 pub(crate) struct Request<'a> {
@@ -517,20 +519,34 @@ fn times(attempts: u32) -> String {
     }
 }
 
-/// Without the keys: a server may say what it was sent.
-fn scrubbed(text: String, config: &Config) -> String {
+/// Without the keys, however they are spelled: a server may say what it was sent. Of long text only the start is looked at,
+/// and less of it is shown.
+fn scrubbed(mut text: String, config: &Config) -> String {
     let keys = [
         config.api_key(),
         config.ingestion_api_key(),
         config.data_plane_api_key(),
     ];
-    let mut text = text;
-    for key in keys.into_iter().flatten().map(ApiKey::expose) {
-        if !key.is_empty() && text.contains(key) {
-            text = text.replace(key, "…");
-        }
+    let keys = keys.into_iter().flatten().map(ApiKey::expose);
+    let keys: Vec<&str> = keys.filter(|key| !key.is_empty()).collect();
+    let whole = text.len() <= MAX_SCRUBBED;
+    truncate(&mut text, MAX_SCRUBBED);
+    let mut text = concealed(&text, &keys);
+    if !whole {
+        // A key that was cut off is not recognized, and nothing of it is to be seen.
+        let longest = keys.iter().map(|key| key.len()).max().unwrap_or(0);
+        let end = text.len().saturating_sub(longest.saturating_mul(SPELLING));
+        truncate(&mut text, end);
     }
     text
+}
+
+fn truncate(text: &mut String, limit: usize) {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
 }
 
 fn cut(text: String) -> String {
@@ -543,11 +559,7 @@ fn cut_to(mut text: String, limit: usize) -> String {
     if text.len() <= limit {
         return text;
     }
-    let mut end = limit.saturating_sub(MARK.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
+    truncate(&mut text, limit.saturating_sub(MARK.len()));
     if limit >= MARK.len() {
         text.push_str(MARK);
     }

@@ -4,6 +4,7 @@
 mod flushing;
 #[cfg(feature = "spool")]
 mod keeping;
+mod losses;
 pub(crate) mod otlp;
 mod pending;
 mod queue;
@@ -15,6 +16,9 @@ mod shuttle_tests;
 #[cfg(feature = "spool")]
 mod spool;
 pub(crate) mod transport;
+#[cfg(feature = "api")]
+pub(crate) mod worker;
+#[cfg(not(feature = "api"))]
 mod worker;
 
 use std::collections::VecDeque;
@@ -37,9 +41,10 @@ use crate::sync::model::Mutex;
 use crate::sync::model::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Gate, lock};
 use flushing::Flushing;
+use losses::Losses;
 pub(crate) use pending::Pending;
 use queue::{Bounds, Pushed, Queue};
-use report::{Degradation, DropReason, Dropped, FlushReport, Stats};
+use report::{Degradation, DropReason, FlushReport, Stats};
 #[cfg(all(test, shuttle))]
 use shuttle_tests::spawn;
 #[cfg(all(fuzzing, feature = "spool"))]
@@ -76,7 +81,9 @@ struct Shared {
     /// The owner has been dropped; the first record after that is worth a warning.
     orphaned: AtomicBool,
     health: Mutex<Health>,
-    losses: Gate,
+    losses: Losses,
+    /// What is odd, and costs no event.
+    complaints: Gate,
     #[cfg(feature = "testing")]
     tape: std::sync::OnceLock<Tape>,
 }
@@ -261,7 +268,8 @@ impl Exporter {
                 worker: AtomicU8::new(ASLEEP),
                 orphaned: AtomicBool::new(false),
                 health: Mutex::new(Health::default()),
-                losses: Gate::new(Duration::from_secs(60)),
+                losses: Losses::default(),
+                complaints: Gate::new(Duration::from_secs(60)),
                 #[cfg(feature = "testing")]
                 tape: std::sync::OnceLock::new(),
             }),
@@ -288,6 +296,8 @@ impl Exporter {
             Pushed::Full => {
                 if shared.losses.open() {
                     shared.log.warn("the queue is full: events are lost (see HoneyHive::stats, max_queue_bytes)");
+                    // It says what becomes of it.
+                    shared.notify.notify_one();
                 }
             }
         }
@@ -659,19 +669,12 @@ impl Exporter {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = self.shared.queue.counts();
         let (records, bytes) = self.shared.queue.usage();
-        let mut dropped = [0; DropReason::ALL.len()];
-        for (count, counter) in dropped.iter_mut().zip(&counters.dropped) {
-            *count = read(counter);
-        }
-        if let Some(full) = dropped.get_mut(DropReason::QueueFull.index()) {
-            *full += counts.refused;
-        }
         Stats {
             submitted: counts.submitted,
             sampled_out: counts.sampled_out,
             exported: read(&counters.exported),
             rejected: read(&counters.rejected),
-            dropped: Dropped::from_counts(dropped),
+            dropped: self.shared.dropped(counts.refused),
             in_flight: records as u64,
             not_recorded: read(&counters.not_recorded),
             cut: read(&counters.cut),

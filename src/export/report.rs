@@ -43,6 +43,30 @@ impl DropReason {
     pub(crate) const fn index(self) -> usize {
         self as usize
     }
+
+    /// Its name in metrics, such as `queue_full`.
+    ///
+    /// The next batch tells the platform what was lost before it, in attributes of its scope such as
+    /// `honeyhive.sdk.dropped.queue_full`.
+    ///
+    /// ```
+    /// use honeyhive::report::DropReason;
+    ///
+    /// assert_eq!(DropReason::QueueFull.name(), "queue_full");
+    /// ```
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Undeliverable => "undeliverable",
+            Self::Unauthorized => "unauthorized",
+            Self::TooLarge => "too_large",
+            Self::Shutdown => "shutdown",
+            Self::WorkerFailed => "worker_failed",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolDamaged => "spool_damaged",
+        }
+    }
 }
 
 impl fmt::Display for DropReason {
@@ -68,6 +92,14 @@ pub struct Dropped {
 
 impl Dropped {
     pub(crate) fn from_counts(counts: [u64; DropReason::ALL.len()]) -> Self {
+        Self { counts }
+    }
+
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut counts = self.counts;
+        for (count, before) in counts.iter_mut().zip(earlier.counts) {
+            *count = count.saturating_sub(before);
+        }
         Self { counts }
     }
 
@@ -138,7 +170,7 @@ pub struct Stats {
     pub queue_bytes: u64,
     /// Attempts that had to be repeated.
     pub retried: u64,
-    /// Bytes of bodies sent, as they went over the wire.
+    /// Bytes of the bodies of events that went over the wire, each as often as it was sent.
     pub bytes_sent: u64,
     /// Sessions announced.
     pub sessions_started: u64,

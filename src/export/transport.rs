@@ -4,11 +4,12 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 
 use super::retry;
 use crate::config::Config;
@@ -36,6 +37,10 @@ pub(crate) struct Reply {
     pub(crate) retry_after: Option<Duration>,
     /// At most [`MAX_REPLY`] bytes.
     pub(crate) body: Bytes,
+    /// The scheme, host and port of a redirect that was not followed.
+    pub(crate) location: Option<String>,
+    /// It came at the second attempt, on a fresh connection.
+    pub(crate) repeated: bool,
 }
 
 /// Why there was no answer, in words without secrets.
@@ -44,6 +49,12 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
     /// There was not even a connection.
     pub(crate) connect: bool,
+    /// Nothing came in time.
+    pub(crate) silent: bool,
+    /// There was a connection, and it broke.
+    broken: bool,
+    /// So did the second attempt, on a fresh connection.
+    pub(crate) repeated: bool,
 }
 
 impl Failure {
@@ -51,17 +62,47 @@ impl Failure {
         Self {
             reason: reason.into(),
             connect: true,
+            silent: false,
+            broken: false,
+            repeated: false,
+        }
+    }
+
+    /// The server leaves such requests unanswered.
+    pub(crate) fn silent() -> Self {
+        Self {
+            connect: false,
+            silent: true,
+            ..Self::new("no answer")
         }
     }
 }
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
+        let (connect, silent) = (error.is_connect(), error.is_timeout());
         Self {
             reason: describe(&error),
-            connect: error.is_connect(),
+            connect,
+            silent,
+            broken: error.is_request() && !connect && !silent,
+            repeated: false,
         }
     }
+}
+
+/// Whether there was a second attempt, on a fresh connection.
+pub(crate) fn is_repeated(result: &Result<Reply, Failure>) -> bool {
+    match result {
+        Ok(reply) => reply.repeated,
+        Err(failure) => failure.repeated,
+    }
+}
+
+/// How many times a request went over the wire.
+pub(crate) fn times_sent(result: &Result<Reply, Failure>) -> u64 {
+    let last = !result.as_ref().is_err_and(|failure| failure.connect);
+    u64::from(last) + u64::from(is_repeated(result))
 }
 
 pub(crate) type Sending = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
@@ -112,72 +153,99 @@ impl From<&Config> for Connections {
 #[derive(Debug)]
 pub(crate) struct Http {
     client: reqwest::Client,
+    /// Keeps no connections, so each of its own is a fresh one.
+    fresh: reqwest::Client,
+    /// The last request was answered, or there was none.
+    answered: Arc<AtomicBool>,
 }
 
 impl Http {
     /// A client for endpoints of this scheme. Made on the worker's thread, before the first request.
     pub(crate) fn new(https: bool, connections: Connections) -> Result<Self, Failure> {
+        let tls = Tls::new(https)?;
         // To the client no time means for ever.
         let keeps = !connections.idle_timeout.is_zero();
-        let builder = reqwest::Client::builder()
-            .connect_timeout(connections.connect_timeout)
-            .user_agent(concat!("honeyhive-rust/", env!("CARGO_PKG_VERSION")))
+        let kept = builder(connections)
             .pool_max_idle_per_host(if keeps { connections.max_idle } else { 0 })
-            .pool_idle_timeout(connections.idle_timeout)
-            .redirect(reqwest::redirect::Policy::custom(|attempt| {
-                let secure = |url: &reqwest::Url| url.scheme() == "https";
-                let downgraded =
-                    attempt.previous().last().is_some_and(secure) && !secure(attempt.url());
-                // The others turn a POST into a GET, whose 200 would pass for a delivery.
-                let keeps_method = matches!(attempt.status().as_u16(), 307 | 308);
-                if downgraded || !keeps_method || attempt.previous().len() > MAX_REDIRECTS {
-                    attempt.stop()
-                } else {
-                    attempt.follow()
-                }
-            }));
-        let builder = with_tls(builder, https)?;
-        let client = builder.build()?;
-        Ok(Self { client })
+            .pool_idle_timeout(connections.idle_timeout);
+        let unkept = builder(connections).pool_max_idle_per_host(0);
+        Ok(Self {
+            client: tls.clone().build(kept)?,
+            fresh: tls.build(unkept)?,
+            answered: Arc::new(AtomicBool::new(true)),
+        })
     }
+}
+
+fn builder(connections: Connections) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(connections.connect_timeout)
+        .user_agent(concat!("honeyhive-rust/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::custom(|attempt| {
+            // Prompts are for the server they were meant for, and headers of the user's own may be secrets.
+            let here = attempt.previous().last().map(reqwest::Url::origin);
+            let elsewhere = here != Some(attempt.url().origin());
+            // The others turn a POST into a GET, whose 200 would pass for a delivery.
+            let keeps_method = matches!(attempt.status().as_u16(), 307 | 308);
+            if elsewhere || !keeps_method || attempt.previous().len() > MAX_REDIRECTS {
+                attempt.stop()
+            } else {
+                attempt.follow()
+            }
+        }))
+}
+
+/// How connections are secured.
+#[derive(Clone)]
+struct Tls {
+    #[cfg(feature = "rustls")]
+    config: rustls::ClientConfig,
 }
 
 #[cfg(feature = "rustls")]
-fn with_tls(
-    builder: reqwest::ClientBuilder,
-    https: bool,
-) -> Result<reqwest::ClientBuilder, Failure> {
-    use rustls_platform_verifier::BuilderVerifierExt as _;
+impl Tls {
+    fn new(https: bool) -> Result<Self, Failure> {
+        use rustls_platform_verifier::BuilderVerifierExt as _;
 
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::new(error.to_string()))?;
-    // The platform's certificates are looked for only where they are needed: an image without them can still reach
-    // a local server.
-    let config = if https {
-        config.with_platform_verifier().map_err(|error| {
-            Failure::new(format!(
-                "no usable certificate store (is the package ca-certificates installed?): {error}"
-            ))
-        })?
-    } else {
-        config.with_root_certificates(rustls::RootCertStore::empty())
-    };
-    Ok(builder.tls_backend_preconfigured(config.with_no_client_auth()))
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Failure::new(error.to_string()))?;
+        // The platform's certificates are looked for only where they are needed: an image without them can still
+        // reach a local server.
+        let config = if https {
+            config.with_platform_verifier().map_err(|error| {
+                Failure::new(format!(
+                    "no usable certificate store (is the package ca-certificates installed?): {error}"
+                ))
+            })?
+        } else {
+            config.with_root_certificates(rustls::RootCertStore::empty())
+        };
+        let config = config.with_no_client_auth();
+        Ok(Self { config })
+    }
+
+    fn build(self, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Failure> {
+        Ok(builder.tls_backend_preconfigured(self.config).build()?)
+    }
 }
 
 #[cfg(not(feature = "rustls"))]
-fn with_tls(
-    builder: reqwest::ClientBuilder,
-    https: bool,
-) -> Result<reqwest::ClientBuilder, Failure> {
-    if https {
-        return Err(Failure::new(
-            "https needs the feature `rustls` of this crate",
-        ));
+impl Tls {
+    fn new(https: bool) -> Result<Self, Failure> {
+        if https {
+            return Err(Failure::new(
+                "https needs the feature `rustls` of this crate",
+            ));
+        }
+        Ok(Self {})
     }
-    Ok(builder)
+
+    #[allow(clippy::unused_self, reason = "as with the feature")]
+    fn build(self, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Failure> {
+        Ok(builder.build()?)
+    }
 }
 
 /// A client made like this, secured like all others. For the REST client.
@@ -186,44 +254,76 @@ pub(crate) fn secured(
     builder: reqwest::ClientBuilder,
     https: bool,
 ) -> Result<reqwest::Client, Failure> {
-    Ok(with_tls(builder, https)?.build()?)
+    Tls::new(https)?.build(builder)
 }
 
 impl Transport for Http {
     fn send(&self, request: Request) -> Sending {
-        let method = match request.method {
-            Method::Post => reqwest::Method::POST,
-            Method::Put => reqwest::Method::PUT,
-        };
-        let sending = self
-            .client
-            .request(method, request.url)
-            .headers(request.headers)
-            .body(request.body)
-            .timeout(request.timeout)
-            .send();
+        let again = Request::clone(&request);
+        let fresh = self.fresh.clone();
+        let answered = Arc::clone(&self.answered);
+        // While an endpoint fails, its pace says when it is tried.
+        let may_repeat = answered.load(Ordering::Relaxed);
+        let deadline = Instant::now().checked_add(request.timeout);
+        let sending = once(&self.client, request);
         Box::pin(async move {
-            let mut response = sending.await?;
-            let status = response.status().as_u16();
-            let now = Duration::from_nanos(crate::clock::unix_nanos());
-            let retry_after = response
-                .headers()
-                .get(RETRY_AFTER)
-                .and_then(|value| retry::retry_after(value.to_str().ok()?, now));
-            let mut body = Vec::new();
-            // The status has been said; a body that breaks off or never ends does not change it.
-            while let Ok(Some(part)) = response.chunk().await {
-                let room = MAX_REPLY.saturating_sub(body.len());
-                body.extend_from_slice(part.get(..room).unwrap_or(&part));
-                if body.len() >= MAX_REPLY {
-                    break;
+            let mut result = sending.await;
+            if may_repeat && result.as_ref().is_err_and(|failure| failure.broken) {
+                let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                let timeout = left.unwrap_or(again.timeout);
+                if !timeout.is_zero() {
+                    result = once(&fresh, Request { timeout, ..again }).await;
+                    match &mut result {
+                        Ok(reply) => reply.repeated = true,
+                        Err(failure) => failure.repeated = true,
+                    }
                 }
             }
-            Ok(Reply {
-                status,
-                retry_after,
-                body: body.into(),
-            })
+            answered.store(result.is_ok(), Ordering::Relaxed);
+            result
+        })
+    }
+}
+
+fn once(
+    client: &reqwest::Client,
+    request: Request,
+) -> impl Future<Output = Result<Reply, Failure>> + Send + use<> {
+    let method = match request.method {
+        Method::Post => reqwest::Method::POST,
+        Method::Put => reqwest::Method::PUT,
+    };
+    let sending = client
+        .request(method, request.url)
+        .headers(request.headers)
+        .body(request.body)
+        .timeout(request.timeout)
+        .send();
+    async move {
+        let mut response = sending.await?;
+        let status = response.status().as_u16();
+        let now = Duration::from_nanos(crate::clock::unix_nanos());
+        let header = |name| response.headers().get(name)?.to_str().ok();
+        let retry_after = header(RETRY_AFTER).and_then(|value| retry::retry_after(value, now));
+        let location = header(LOCATION)
+            .filter(|_| (300..400).contains(&status))
+            .and_then(|value| response.url().join(value).ok())
+            .map(|url| url.origin().ascii_serialization());
+        let mut body = Vec::new();
+        // The status has been said; a body that breaks off or never ends does not change it.
+        while let Ok(Some(part)) = response.chunk().await {
+            let room = MAX_REPLY.saturating_sub(body.len());
+            body.extend_from_slice(part.get(..room).unwrap_or(&part));
+            if body.len() >= MAX_REPLY {
+                break;
+            }
+        }
+        Ok(Reply {
+            status,
+            retry_after,
+            body: body.into(),
+            location,
+            repeated: false,
         })
     }
 }
@@ -288,6 +388,8 @@ impl Transport for Nowhere {
             status: 200,
             retry_after: None,
             body: Bytes::new(),
+            location: None,
+            repeated: false,
         })))
     }
 }

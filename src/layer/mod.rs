@@ -184,7 +184,7 @@ impl Shared {
     pub(crate) fn set(&self, config: &Config, enabled: bool) {
         self.capture.store(Arc::new(Capture::new(config, enabled)));
         self.version.fetch_add(1, Ordering::Release);
-        tracing::callsite::rebuild_interest_cache();
+        crate::log::rebuild_interest();
     }
 
     /// Hands out what is recorded now. The thread keeps it, so that most spans touch nothing that threads share.

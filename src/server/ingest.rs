@@ -2,6 +2,7 @@
 
 use super::App;
 use super::http::{Problem, body, media_type};
+use super::losses::Told;
 use super::mapping;
 use super::store::{NewEvent, Op};
 use crate::export::otlp::proto;
@@ -32,7 +33,9 @@ pub(super) async fn traces(
     let content = body(content, LIMIT).await?;
     let work = move || decode(&content, format, gzip);
     let decoded = tokio::task::spawn_blocking(work).await;
-    let (ops, refused) = decoded.map_err(|_| Problem::broken("decoding failed"))??;
+    let Decoded { ops, refused, lost } =
+        decoded.map_err(|_| Problem::broken("decoding failed"))??;
+    app.losses.hear(&lost);
     if !ops.is_empty() {
         app.store.write(ops).await.map_err(Problem::store)?;
     }
@@ -62,8 +65,17 @@ fn gzip(headers: &HeaderMap) -> Result<bool, Problem> {
     }
 }
 
-/// The events in a request, and how many of its spans are none.
-fn decode(content: &Bytes, format: Format, gzip: bool) -> Result<(Vec<Op>, i64), Problem> {
+/// What is in a request.
+#[derive(Default)]
+struct Decoded {
+    ops: Vec<Op>,
+    /// How many of its spans are no events.
+    refused: i64,
+    /// What the program says it lost before.
+    lost: Vec<Told>,
+}
+
+fn decode(content: &Bytes, format: Format, gzip: bool) -> Result<Decoded, Problem> {
     let unpacked = if gzip { Some(unpack(content)?) } else { None };
     let content: &[u8] = unpacked.as_deref().unwrap_or(content);
     let request = match format {
@@ -76,21 +88,24 @@ fn decode(content: &Bytes, format: Format, gzip: bool) -> Result<(Vec<Op>, i64),
         Format::Json => serde_json::from_slice(content)
             .map_err(|error| Problem::bad(format!("malformed OTLP JSON: {error}")))?,
     };
-    let mut ops = Vec::new();
-    let mut refused = 0;
+    let mut decoded = Decoded::default();
     for resource in request.resource_spans {
         let service = service(resource.resource);
         for scope in resource.scope_spans {
-            let name = scope.scope.unwrap_or_default().name;
+            let about = scope.scope.unwrap_or_default();
+            decoded.lost.extend(Told::read(&about, service.as_deref()));
             for span in scope.spans {
-                match mapping::map(span, service.as_deref(), &name) {
-                    Some(event) => ops.push(Op::Event(Box::new(NewEvent::new(event)))),
-                    None => refused += 1,
+                match mapping::map(span, service.as_deref(), &about.name) {
+                    Some(event) => {
+                        let event = Op::Event(Box::new(NewEvent::new(event)));
+                        decoded.ops.push(event);
+                    }
+                    None => decoded.refused += 1,
                 }
             }
         }
     }
-    Ok((ops, refused))
+    Ok(decoded)
 }
 
 fn unpack(content: &[u8]) -> Result<Vec<u8>, Problem> {

@@ -27,6 +27,7 @@
 mod http;
 mod ingest;
 mod live;
+mod losses;
 mod mapping;
 mod pages;
 mod raw;
@@ -54,6 +55,7 @@ const LEAVE: Duration = Duration::from_millis(300);
 struct App {
     store: Store,
     live: Live,
+    losses: losses::Losses,
     hosts: http::Hosts,
     url: String,
     /// Turns true when the server stops: pages that listen for changes let go then.
@@ -182,6 +184,7 @@ impl Builder {
         let app = Arc::new(App {
             store: store.clone(),
             live,
+            losses: losses::Losses::default(),
             hosts: http::Hosts::new(&self.host, address.ip(), &self.allowed),
             url: url.clone(),
             stopping: stopping.clone(),
@@ -192,6 +195,7 @@ impl Builder {
         let thread = std::thread::Builder::new()
             .name("honeyhive-server".to_owned())
             .spawn(move || {
+                crate::log::rebuild_interest();
                 quietly();
                 let outcome = serve(listener, app, stopping, &ready);
                 if let Err(error) = outcome {

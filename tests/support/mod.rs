@@ -5,8 +5,8 @@ pub mod fault;
 pub mod traced;
 
 use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -226,6 +226,26 @@ impl Recorder {
         Self { url, state }
     }
 
+    /// Speaks TLS with this certificate.
+    pub fn start_tls(tls: Arc<rustls::ServerConfig>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let state = Arc::new((Mutex::new(State::default()), Condvar::new()));
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (shared, tls) = (Arc::clone(&shared), Arc::clone(&tls));
+                shared.0.lock().unwrap().connections += 1;
+                std::thread::spawn(move || {
+                    let connection = rustls::ServerConnection::new(tls).expect("a configuration");
+                    serve(rustls::StreamOwned::new(connection, stream), &shared);
+                });
+            }
+        });
+        let url = format!("https://localhost:{port}");
+        Self { url, state }
+    }
+
     /// Answers the next requests for traces like this, then with 200.
     pub fn answer_traces(&self, replies: impl IntoIterator<Item = Reply>) {
         self.state.0.lock().unwrap().traces.extend(replies);
@@ -341,10 +361,7 @@ pub fn text(value: &AnyValue) -> String {
     }
 }
 
-fn serve(stream: TcpStream, shared: &(Mutex<State>, Condvar)) {
-    let Ok(mut writer) = stream.try_clone() else {
-        return;
-    };
+fn serve(stream: impl Read + Write, shared: &(Mutex<State>, Condvar)) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader) {
         let reply = {
@@ -374,16 +391,18 @@ fn serve(stream: TcpStream, shared: &(Mutex<State>, Condvar)) {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
+        let writer = reader.get_mut();
         let sent = writer
             .write_all(head.as_bytes())
-            .and_then(|()| writer.write_all(&reply.body));
+            .and_then(|()| writer.write_all(&reply.body))
+            .and_then(|()| writer.flush());
         if sent.is_err() {
             return;
         }
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+fn read(reader: &mut BufReader<impl Read>) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();

@@ -101,11 +101,19 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
 }
 
 /// What stands before the spans, and what stands after them.
-pub(crate) fn envelope(resource: &[Attribute<'_>], scope: &str) -> (Vec<u8>, &'static [u8]) {
+pub(crate) fn envelope(
+    resource: &[Attribute<'_>],
+    scope: &str,
+    scope_attributes: &[Attribute<'_>],
+) -> (Vec<u8>, &'static [u8]) {
     let mut out = b"{\"resourceSpans\":[{\"resource\":{\"attributes\":".to_vec();
     put_attributes(&mut out, resource);
     out.extend_from_slice(b"},\"scopeSpans\":[{\"scope\":{\"name\":");
     text(&mut out, scope);
+    if !scope_attributes.is_empty() {
+        out.extend_from_slice(b",\"attributes\":");
+        put_attributes(&mut out, scope_attributes);
+    }
     out.extend_from_slice(b"},\"spans\":[");
     (out, b"]}]}]}")
 }

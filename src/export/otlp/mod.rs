@@ -38,6 +38,8 @@ pub(crate) struct Envelope {
     pub(crate) protocol: Protocol,
     pub(crate) resource: Vec<Attribute<'static>>,
     pub(crate) scope: String,
+    /// What was lost before.
+    pub(crate) scope_attributes: Vec<Attribute<'static>>,
     /// Memory of bodies that have been sent, for the next ones.
     pub(crate) spare: Spare,
 }
@@ -82,8 +84,27 @@ impl Envelope {
             protocol,
             resource: self.resource.clone(),
             scope: self.scope.clone(),
+            scope_attributes: self.scope_attributes.clone(),
             spare: Spare::default(),
         }
+    }
+
+    pub(crate) fn with_scope_attributes(&self, attributes: Vec<Attribute<'static>>) -> Self {
+        Self {
+            protocol: self.protocol,
+            resource: self.resource.clone(),
+            scope: self.scope.clone(),
+            scope_attributes: attributes,
+            spare: Spare::default(),
+        }
+    }
+
+    fn protobuf(&self, spans: usize) -> Vec<u8> {
+        protobuf::envelope(&self.resource, &self.scope, &self.scope_attributes, spans)
+    }
+
+    fn json(&self) -> (Vec<u8>, &'static [u8]) {
+        json::envelope(&self.resource, &self.scope, &self.scope_attributes)
     }
 
     /// The content type of bodies.
@@ -105,10 +126,8 @@ impl Envelope {
     /// Starts a batch.
     pub(crate) fn batch(&self) -> BatchBuilder {
         let reserved = match self.protocol {
-            Protocol::HttpProtobuf => {
-                protobuf::envelope(&self.resource, &self.scope, usize::MAX >> 4).len() + 16
-            }
-            Protocol::HttpJson => json::envelope(&self.resource, &self.scope).0.len(),
+            Protocol::HttpProtobuf => self.protobuf(usize::MAX >> 4).len() + 16,
+            Protocol::HttpJson => self.json().0.len(),
         };
         let mut out = self.spare.take();
         out.resize(reserved, 0);
@@ -135,13 +154,9 @@ impl Envelope {
         } = batch;
         let spans_end = out.len();
         let head = match self.protocol {
-            Protocol::HttpProtobuf => protobuf::envelope(
-                &self.resource,
-                &self.scope,
-                spans_end.saturating_sub(reserved),
-            ),
+            Protocol::HttpProtobuf => self.protobuf(spans_end.saturating_sub(reserved)),
             Protocol::HttpJson => {
-                let (head, tail) = json::envelope(&self.resource, &self.scope);
+                let (head, tail) = self.json();
                 out.extend_from_slice(tail);
                 head
             }

@@ -366,6 +366,7 @@ mod tests {
             protocol: Protocol::HttpProtobuf,
             resource: Vec::new(),
             scope: String::new(),
+            scope_attributes: Vec::new(),
             spare: crate::export::otlp::Spare::default(),
         }
         .batch()

@@ -52,6 +52,9 @@ pub(crate) struct Scope {
     #[prost(string, tag = "2")]
     #[serde(deserialize_with = "nullable")]
     pub(crate) version: String,
+    #[prost(message, repeated, tag = "3")]
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) attributes: Vec<KeyValue>,
 }
 
 #[derive(Clone, PartialEq, prost::Message, Deserialize)]

@@ -110,15 +110,24 @@ pub(crate) fn put_span(out: &mut Vec<u8>, span: &Span<'_>) {
 }
 
 /// What stands before the spans: `resource_spans { resource, scope_spans { scope` and the lengths that hold `spans`.
-pub(crate) fn envelope(resource: &[Attribute<'_>], scope: &str, spans: usize) -> Vec<u8> {
+pub(crate) fn envelope(
+    resource: &[Attribute<'_>],
+    scope: &str,
+    scope_attributes: &[Attribute<'_>],
+    spans: usize,
+) -> Vec<u8> {
     let mut attributes = Vec::new();
     for attribute in resource {
         put_attribute(&mut attributes, 1, attribute);
     }
-    let scope_len = field_len(scope.len());
+    let of_scope: usize = scope_attributes
+        .iter()
+        .map(|attribute| field_len(attribute_len(attribute)))
+        .sum();
+    let scope_len = field_len(scope.len()) + of_scope;
     let scope_spans = field_len(scope_len) + spans;
     let resource_spans = field_len(attributes.len()) + field_len(scope_spans);
-    let mut out = Vec::with_capacity(attributes.len() + scope.len() + 48);
+    let mut out = Vec::with_capacity(attributes.len() + scope_len + 48);
     tag(&mut out, 1, LENGTH);
     varint(&mut out, resource_spans as u64);
     bytes(&mut out, 1, &attributes);
@@ -127,6 +136,9 @@ pub(crate) fn envelope(resource: &[Attribute<'_>], scope: &str, spans: usize) ->
     tag(&mut out, 1, LENGTH);
     varint(&mut out, scope_len as u64);
     bytes(&mut out, 1, scope.as_bytes());
+    for attribute in scope_attributes {
+        put_attribute(&mut out, 3, attribute);
+    }
     out
 }
 

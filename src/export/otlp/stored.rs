@@ -150,6 +150,7 @@ mod tests {
                         value: Scalar::Text("s".repeat(200).into()),
                     }],
                     scope: scope.to_owned(),
+                    scope_attributes: Vec::new(),
                     spare: Spare::default(),
                 };
                 let batch = batch(&envelope, &spans);

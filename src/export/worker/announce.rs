@@ -1,10 +1,11 @@
 //! Sessions are announced before the first events and updates that mention them; delivery goes on without.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use super::pace::Place;
 use super::{Done, Parcel, Worker};
@@ -20,47 +21,127 @@ use crate::sync::lock;
 const ANNOUNCEMENTS: usize = 32;
 /// Announced sessions that are remembered; announcing one again does no harm.
 const REMEMBERED: usize = 16_384;
+/// A batch is held back for its announcements while one is answered within this, or half of what a flush may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// And for no longer than this, however many there are.
+const LONGEST: Duration = Duration::from_secs(10);
 
 type Running = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
 
-/// Makes the calls, several at once; one at first, and none after one that fails, where there was
-/// no way to the server before.
-pub(super) async fn announce(
+/// Announcements on their way, several at once; one at first, and none after one that fails, where there was no way to
+/// the server before.
+pub(super) struct Announcing {
     transport: Arc<dyn Transport>,
     config: Arc<Config>,
-    calls: Vec<(SessionId, Request)>,
+    waiting: std::vec::IntoIter<(SessionId, Request)>,
+    running: Vec<(SessionId, Running)>,
+    results: Vec<(SessionId, Result<Reply, Failure>)>,
+    width: usize,
     uncertain: bool,
-) -> Done {
-    let mut width = if uncertain { 1 } else { ANNOUNCEMENTS };
-    let mut results = Vec::with_capacity(calls.len());
-    let mut calls = calls.into_iter();
-    let mut running: Vec<(SessionId, Running)> = Vec::new();
-    loop {
-        while running.len() < width
-            && let Some((session, request)) = calls.next()
-        {
-            let sending = transport::attempt(Arc::clone(&transport), request);
-            running.push((session, Box::pin(sending)));
+}
+
+impl Announcing {
+    pub(super) fn new(
+        transport: Arc<dyn Transport>,
+        config: Arc<Config>,
+        calls: Vec<(SessionId, Request)>,
+        uncertain: bool,
+    ) -> Self {
+        Self {
+            transport,
+            config,
+            results: Vec::with_capacity(calls.len()),
+            waiting: calls.into_iter(),
+            running: Vec::new(),
+            width: if uncertain { 1 } else { ANNOUNCEMENTS },
+            uncertain,
         }
-        if running.is_empty() {
-            return Done::Announced { config, results };
-        }
-        let (index, result) = poll_fn(|cx| {
-            for (index, (_, sending)) in running.iter_mut().enumerate() {
-                if let Poll::Ready(result) = sending.as_mut().poll(cx) {
-                    return Poll::Ready((index, result));
+    }
+
+    /// Announces while a parcel waits for it: as long as answers come, each within the time given, and all of them within
+    /// [`LONGEST`]. What is not answered by then goes on beside.
+    pub(super) async fn ahead(mut self, patience: Duration) -> Done {
+        let begun = Instant::now();
+        let mut sleep = pin!(tokio::time::sleep(patience));
+        let done = poll_fn(|cx| {
+            while let Poll::Ready(next) = self.poll_next(cx) {
+                match next {
+                    None => return Poll::Ready(true),
+                    Some(false) => return Poll::Ready(self.is_empty()),
+                    Some(true) => {
+                        let until = (Instant::now() + patience).min(begun + LONGEST);
+                        sleep.as_mut().reset(until.into());
+                    }
                 }
             }
-            Poll::Pending
+            sleep.as_mut().poll(cx).map(|()| false)
         })
         .await;
-        let (session, _) = running.swap_remove(index);
-        width = match &result {
-            Err(failure) if uncertain && failure.connect => 0,
-            Ok(_) if width > 0 => ANNOUNCEMENTS,
-            _ => width,
-        };
-        results.push((session, result));
+        Done::Announced {
+            config: Arc::clone(&self.config),
+            results: std::mem::take(&mut self.results),
+            ahead: true,
+            rest: (!done).then(|| Box::new(self)),
+        }
+    }
+
+    /// Announces while nobody waits for it. Once one call is given up without an answer, no more are begun.
+    pub(super) async fn beside(mut self) -> Done {
+        poll_fn(|cx| {
+            loop {
+                match ready!(self.poll_next(cx)) {
+                    None => return Poll::Ready(()),
+                    Some(true) => {}
+                    Some(false) => {
+                        let given_up = |(session, _)| (session, Err(Failure::silent()));
+                        self.results.extend(self.waiting.by_ref().map(given_up));
+                    }
+                }
+            }
+        })
+        .await;
+        Done::Announced {
+            config: self.config,
+            results: self.results,
+            ahead: false,
+            rest: None,
+        }
+    }
+
+    /// Waits for the next result, and tells whether there was one in time; `None` when there are no more.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<bool>> {
+        while self.running.len() < self.width
+            && let Some((session, request)) = self.waiting.next()
+        {
+            let sending = transport::attempt(Arc::clone(&self.transport), request);
+            self.running.push((session, Box::pin(sending)));
+        }
+        if self.running.is_empty() {
+            return Poll::Ready(None);
+        }
+        for (index, (_, sending)) in self.running.iter_mut().enumerate() {
+            if let Poll::Ready(result) = sending.as_mut().poll(cx) {
+                let (session, _) = self.running.swap_remove(index);
+                let answered = !result.as_ref().is_err_and(|failure| failure.silent);
+                self.width = match &result {
+                    Err(failure) if self.uncertain && failure.connect => 0,
+                    Ok(_) if self.width > 0 => ANNOUNCEMENTS,
+                    _ => self.width,
+                };
+                self.results.push((session, result));
+                return Poll::Ready(Some(answered));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.waiting.len() == 0
+    }
+
+    fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        let running = self.running.iter().map(|(session, _)| *session);
+        running.chain(self.waiting.as_slice().iter().map(|(session, _)| *session))
     }
 }
 
@@ -124,21 +205,78 @@ impl Worker {
         requests::session_start(config, session, &start, &self.default_name)
     }
 
+    /// How long a parcel waits for the next of its sessions to be announced.
+    pub(super) fn patience(&self) -> Duration {
+        PATIENCE.min(self.shared.config.load().flush_timeout() / 2)
+    }
+
+    /// Announces sessions while what mentions them goes out: the server left earlier announcements unanswered.
+    pub(super) fn announce_beside(
+        &mut self,
+        transport: &Arc<dyn Transport>,
+        config: &Arc<Config>,
+        sessions: Vec<SessionId>,
+    ) {
+        let mut calls = Vec::new();
+        for session in sessions {
+            if self.announcing.len() < ANNOUNCEMENTS {
+                self.announcing.insert(session);
+                calls.push((session, self.announcement(config, session)));
+            } else {
+                self.announcement_failed(session, &Failure::silent().reason);
+            }
+        }
+        if !calls.is_empty() {
+            self.beside += 1;
+            let announcing = Announcing::new(Arc::clone(transport), Arc::clone(config), calls, self.is_cut_off());
+            self.tasks.spawn(announcing.beside());
+        }
+    }
+
     pub(super) fn announced(
         &mut self,
         config: &Config,
         results: Vec<(SessionId, Result<Reply, Failure>)>,
+        ahead: bool,
+        rest: Option<Box<Announcing>>,
     ) {
+        if !ahead {
+            self.beside -= 1;
+            for (session, _) in &results {
+                self.announcing.remove(session);
+            }
+        }
         if self.is_stale(config) {
-            match self.staged.take() {
+            match self.staged.take_if(|_| ahead) {
                 Some(Parcel::Shipment(shipment)) => self.returned.push_front(shipment),
                 Some(Parcel::Letter(letter)) => self.letters.push_front(letter),
                 None => {}
             }
             return;
         }
+        let answered = results.iter().any(|(_, result)| result.is_ok());
+        let silent = |result: &Result<_, Failure>| result.as_ref().is_err_and(|f| f.silent);
+        if answered {
+            self.unanswered = false;
+        } else if rest.is_some() || results.iter().any(|(_, result)| silent(result)) {
+            self.unanswered = true;
+        }
+        if let Some(rest) = rest {
+            self.beside += 1;
+            self.announcing.extend(rest.sessions());
+            self.tasks.spawn(rest.beside());
+        }
         let mut unreachable = None;
+        // Without a connection to the same server the parcel stays too.
+        let stays = match &self.staged {
+            Some(Parcel::Shipment(_)) => self.shared.config.load().otlp_endpoint.is_none(),
+            Some(Parcel::Letter(_)) => true,
+            None => false,
+        };
         for (session, result) in results {
+            if transport::is_repeated(&result) {
+                self.count_retry();
+            }
             let problem = match result {
                 Ok(reply) if (200..300).contains(&reply.status) => {
                     self.remember(session);
@@ -157,39 +295,31 @@ impl Worker {
                     format!("status {}", reply.status)
                 }
                 Err(failure) => {
+                    let comes_again = if ahead {
+                        stays
+                    } else {
+                        !self.announced.contains(&session)
+                    };
                     let reason = failure.reason.clone();
                     if failure.connect {
                         unreachable = Some(failure);
+                        // Announced again with what mentions it.
+                        if comes_again {
+                            continue;
+                        }
                     }
                     reason
                 }
             };
-            self.shared
-                .counters
-                .sessions_failed
-                .fetch_add(1, Ordering::Relaxed);
-            self.shared
-                .log
-                .debug(|| format!("POST /session/start for {session}: {problem}"));
-            let mut health = lock(&self.shared.health);
-            let first = session == self.shared.session && health.local_session.is_none();
-            if session == self.shared.session {
-                health.local_session = Some(problem.clone());
-            }
-            drop(health);
-            if first {
-                self.shared.log.warn(&format!(
-                    "the session could not be announced ({problem}); its events are delivered under a local id"
-                ));
-            }
+            self.announcement_failed(session, &problem);
         }
-        let Some(parcel) = self.staged.take() else {
+        let Some(parcel) = self.staged.take_if(|_| ahead) else {
             return;
         };
         let config = self.shared.config.load_full();
         match (parcel, unreachable) {
             // The events would fare no better on the same server.
-            (Parcel::Shipment(shipment), Some(failure)) if config.otlp_endpoint.is_none() => {
+            (Parcel::Shipment(shipment), Some(failure)) if stays => {
                 self.put_back(shipment, None, &failure.reason);
                 self.nobody_answered(&config, Place::Traces, &failure);
             }
@@ -198,6 +328,27 @@ impl Worker {
                 self.nobody_answered(&config, Place::Rest, &failure);
             }
             (parcel, _) => self.dispatch(&config, parcel),
+        }
+    }
+
+    fn announcement_failed(&self, session: SessionId, problem: &str) {
+        self.shared
+            .counters
+            .sessions_failed
+            .fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .log
+            .debug(|| format!("POST /session/start for {session}: {problem}"));
+        let mut health = lock(&self.shared.health);
+        let first = session == self.shared.session && health.local_session.is_none();
+        if session == self.shared.session {
+            health.local_session = Some(problem.to_owned());
+        }
+        drop(health);
+        if first {
+            self.shared.log.warn(&format!(
+                "the session could not be announced ({problem}); its events are delivered under a local id"
+            ));
         }
     }
 
@@ -223,7 +374,7 @@ impl Worker {
             .and_then(|body| body.get("session_id")?.as_str());
         if let Some(other) = answered
             && !other.eq_ignore_ascii_case(&session.to_string())
-            && self.shared.losses.open()
+            && self.shared.complaints.open()
         {
             self.shared.log.warn(&format!(
                 "the server answered the announcement of session {session} with another id; events keep the first"

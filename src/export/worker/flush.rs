@@ -56,7 +56,7 @@ impl Worker {
         let (exported, failed) = self.shared.counters.progress();
         let rejected = lock(&self.shared.health).key_rejected;
         let left = self.shared.queue.usage().0 as u64;
-        let blocked = self.tasks.is_empty();
+        let blocked = self.nothing_away();
         self.flushes.retain(|flush| {
             if flush.pending.is_settled() {
                 return false;
@@ -96,10 +96,15 @@ impl Worker {
         let idle = self.settled_up_to() >= self.taken
             && self.letters.is_empty()
             && self.staged.is_none()
-            && self.tasks.is_empty()
+            && self.nothing_away()
             && !self.is_replaying();
-        let hopeless = self.tasks.is_empty() && lock(&self.shared.health).key_rejected.is_some();
+        let hopeless = self.nothing_away() && lock(&self.shared.health).key_rejected.is_some();
         idle || hopeless || self.ends_on_disk(stop) || Instant::now() >= stop.deadline
+    }
+
+    /// Whether nothing is on its way that anybody waits for.
+    fn nothing_away(&self) -> bool {
+        self.tasks.len() <= self.beside
     }
 
     /// Counts what did not get out, and tells who waits.
@@ -109,12 +114,7 @@ impl Worker {
         self.shared.worker.store(ENDED, Ordering::Release);
         let (exported, failed) = self.shared.counters.progress();
         let left = self.shared.abandon(DropReason::Shutdown);
-        if left > 0 {
-            self.shared.log.warn(&format!(
-                "{left} events were lost: {}",
-                DropReason::Shutdown
-            ));
-        }
+        self.sum_losses_up();
         let Some(stop) = self.stop.take() else {
             return;
         };

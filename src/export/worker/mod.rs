@@ -6,7 +6,12 @@
 //! them, and one update.
 
 mod announce;
+#[cfg(feature = "api")]
+pub(crate) mod excerpt;
+#[cfg(not(feature = "api"))]
+mod excerpt;
 mod flush;
+mod losses;
 mod outcome;
 mod pace;
 #[cfg(feature = "spool")]
@@ -37,7 +42,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::error::Error;
 use crate::id::SessionId;
-use crate::log::quiet;
+use crate::log::{quiet, rebuild_interest};
 use crate::redact::Redactor;
 use crate::resource;
 use crate::sync::lock;
@@ -57,6 +62,8 @@ pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("honeyhive-export".to_owned())
         .spawn(move || {
+            // The HTTP stack may be used by the program too.
+            rebuild_interest();
             let _quiet = quiet();
             clock::calibrate();
             let ended = catch_unwind(AssertUnwindSafe(|| work(&shared)));
@@ -129,6 +136,10 @@ enum Done {
     Announced {
         config: Arc<Config>,
         results: Vec<(SessionId, Result<Reply, Failure>)>,
+        /// The staged parcel waits for it.
+        ahead: bool,
+        /// What has not been answered, and goes on.
+        rest: Option<Box<announce::Announcing>>,
     },
     Sent {
         shipment: Shipment,
@@ -194,6 +205,11 @@ struct Worker {
     staged: Option<Parcel>,
     announced: HashSet<SessionId>,
     announced_order: VecDeque<SessionId>,
+    /// Those that are announced while nothing waits for it, and how many tasks do that.
+    announcing: HashSet<SessionId>,
+    beside: usize,
+    /// The last announcements were left unanswered: none is waited for until one is answered again.
+    unanswered: bool,
 
     tasks: JoinSet<Done>,
     shipments_away: usize,
@@ -207,6 +223,7 @@ struct Worker {
     /// Those that were warned about.
     unknown_types: HashSet<String>,
 
+    losses: losses::Series,
     flushes: Vec<Flush>,
     /// When a pause that `pump` met is over.
     alarms: [Option<Instant>; 3],
@@ -229,6 +246,7 @@ impl Worker {
                 .map(resource_attribute)
                 .collect(),
             scope: shared.scope.clone(),
+            scope_attributes: Vec::new(),
             spare: Spare::default(),
         });
         let default_name = config
@@ -268,6 +286,9 @@ impl Worker {
             staged: None,
             announced: HashSet::new(),
             announced_order: VecDeque::new(),
+            announcing: HashSet::new(),
+            beside: 0,
+            unanswered: false,
             tasks: JoinSet::new(),
             shipments_away: 0,
             traces: Pace::new(profile),
@@ -276,6 +297,7 @@ impl Worker {
             may_compress: true,
             spooling,
             unknown_types: HashSet::new(),
+            losses: losses::Series::default(),
             flushes: Vec::new(),
             alarms: [None; 3],
             stop: None,
@@ -289,6 +311,7 @@ impl Worker {
             self.take_commands();
             self.pump();
             self.spill();
+            self.watch_losses();
             self.answer_flushes();
             if self.is_over() {
                 break;
@@ -333,7 +356,7 @@ impl Worker {
         let look = (!self.tasks.is_empty()).then(|| Instant::now() + LOOK);
         self.alarms
             .into_iter()
-            .chain([stop, look])
+            .chain([stop, look, self.losses.next_look()])
             .chain(self.spool_alarms())
             .flatten()
             .fold(self.next_tick, Instant::min)
@@ -427,6 +450,8 @@ impl Worker {
             // Whoever listens there knows of no session yet, and asked for nothing.
             self.announced.clear();
             self.announced_order.clear();
+            self.announcing.clear();
+            self.unanswered = false;
             self.may_compress = true;
             self.traces = Pace::default();
             self.rest = Pace::default();
@@ -452,7 +477,12 @@ impl Worker {
 
     fn finish(&mut self, done: Done) {
         match done {
-            Done::Announced { config, results } => self.announced(&config, results),
+            Done::Announced {
+                config,
+                results,
+                ahead,
+                rest,
+            } => self.announced(&config, results, ahead, rest),
             Done::Sent {
                 shipment,
                 compressed,

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::pace::Place;
+use super::excerpt::{describe, excerpt};
 use super::{Letter, Shipment, Worker};
-use crate::config::{ApiKey, Config};
+use crate::config::Config;
 use crate::export::otlp::Batch;
 use crate::export::report::DropReason;
 use crate::export::requests;
 use crate::export::retry::{self, Outcome, Verdict};
-use crate::export::transport::{Failure, Reply};
+use crate::export::transport::{self, Failure, Reply};
 use crate::id;
 use crate::sync::lock;
 
@@ -26,6 +27,9 @@ impl Worker {
         config: &Config,
         result: Result<Reply, Failure>,
     ) {
+        if transport::is_repeated(&result) {
+            self.count_retry();
+        }
         let (outcome, reply) = match result {
             Ok(reply) => (
                 Outcome::Answered {
@@ -37,7 +41,7 @@ impl Worker {
             Err(failure) => (Outcome::Failed, Err(failure)),
         };
         let problem = match &reply {
-            Ok(reply) => format!("status {}{}", reply.status, excerpt(&reply.body, config)),
+            Ok(reply) => describe(reply, config),
             Err(failure) => failure.reason.clone(),
         };
         self.shared
@@ -45,7 +49,11 @@ impl Worker {
             .debug(|| format!("batch of {} events: {problem}", shipment.batch.len()));
         match retry::verdict(&outcome, compressed) {
             Verdict::Delivered => {
-                self.recovered();
+                if self.recovered() && !self.shared.losses.under_way() {
+                    self.shared
+                        .log
+                        .warn("events are delivered again; none was lost");
+                }
                 let body = reply.map(|reply| reply.body).unwrap_or_default();
                 self.delivered(&shipment, &body, config);
                 shipment.envelope.spare.put(shipment.batch.body);
@@ -122,6 +130,9 @@ impl Worker {
             self.complain(&format!(
                 "the endpoint refused {rejected} of {count} events{message}"
             ));
+        } else if !said.message.is_empty() {
+            let message = excerpt(said.message.as_bytes(), config);
+            self.remark(&format!("the endpoint took all events, and says{message}"));
         }
     }
 
@@ -232,7 +243,7 @@ impl Worker {
         }
     }
 
-    fn count_retry(&self) {
+    pub(super) fn count_retry(&self) {
         self.shared.counters.retried.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -249,12 +260,13 @@ impl Worker {
         }
     }
 
-    pub(super) fn recovered(&mut self) {
+    /// The endpoint answers; whether it did not before.
+    pub(super) fn recovered(&mut self) -> bool {
         self.traces.succeed();
         let mut health = lock(&self.shared.health);
-        health.unreachable = None;
-        health.key_rejected = None;
         health.refused = None;
+        let down = health.unreachable.take().is_some();
+        health.key_rejected.take().is_some() || down
     }
 
     pub(super) fn key_rejected(&mut self, status: u16) {
@@ -285,13 +297,16 @@ impl Worker {
         result: Result<Reply, Failure>,
     ) {
         let unanswered = result.as_ref().err().cloned();
+        if transport::is_repeated(&result) {
+            self.count_retry();
+        }
         let (outcome, problem) = match result {
             Ok(reply) => (
                 Outcome::Answered {
                     status: reply.status,
                     retry_after: reply.retry_after,
                 },
-                format!("status {}{}", reply.status, excerpt(&reply.body, config)),
+                describe(&reply, config),
             ),
             Err(failure) => (Outcome::Failed, failure.reason),
         };
@@ -329,33 +344,24 @@ impl Worker {
         }
     }
 
+    /// Something was lost: said where it is the first of a series, which is summed up later.
     pub(super) fn complain(&self, problem: &str) {
+        let first = self.shared.losses.open();
+        self.say(problem, first);
+    }
+
+    /// Something is odd, and cost no event.
+    pub(super) fn remark(&self, problem: &str) {
+        let first = self.shared.complaints.open();
+        self.say(problem, first);
+    }
+
+    fn say(&self, problem: &str, loudly: bool) {
         lock(&self.shared.health).last_error = Some(problem.to_owned());
-        if self.shared.losses.open() {
+        if loudly {
             self.shared.log.warn(problem);
         } else {
             self.shared.log.debug(|| problem.to_owned());
         }
-    }
-}
-
-/// The start of a reply, for diagnostics: on one line, and without the key, should the server repeat it.
-pub(super) fn excerpt(body: &[u8], config: &Config) -> String {
-    let mut text = String::from_utf8_lossy(body.get(..4096).unwrap_or(body)).into_owned();
-    for key in [&config.api_key, &config.ingestion_api_key] {
-        if let Some(key) = key.as_ref().map(ApiKey::expose) {
-            text = text.replace(key, "***");
-        }
-    }
-    let text: String = text
-        .chars()
-        .take(512)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let text = text.trim();
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!(": {text}")
     }
 }

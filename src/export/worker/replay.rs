@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 
-use super::announce::announce;
-use super::outcome::excerpt;
+use super::announce::Announcing;
+use super::excerpt::excerpt;
 use super::pace::Pace;
 use super::spool::{SessionNote, SpansMeta, UpdateMeta};
 use super::{Done, Worker};
@@ -79,6 +79,7 @@ impl Cargo {
                     protocol: meta.protocol,
                     resource: Vec::new(),
                     scope: String::new(),
+                    scope_attributes: Vec::new(),
                     spare: Spare::default(),
                 });
                 Some(Self {
@@ -228,12 +229,13 @@ impl Worker {
             )
         });
         self.spooling.replaying = true;
-        let uncertain = self.is_cut_off();
+        let (uncertain, patience) = (self.is_cut_off(), self.patience());
         self.tasks.spawn(async move {
             let mut announced = Vec::new();
             if !calls.is_empty() {
-                let made = announce(Arc::clone(&transport), Arc::clone(&config), calls, uncertain).await;
-                if let Done::Announced { results, .. } = made {
+                let (transport, config) = (Arc::clone(&transport), Arc::clone(&config));
+                let announcing = Announcing::new(transport, config, calls, uncertain);
+                if let Done::Announced { results, .. } = announcing.ahead(patience).await {
                     announced = results;
                 }
             }

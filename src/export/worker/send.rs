@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::announce::announce;
+use super::announce::Announcing;
 use super::{Done, Parcel, STOPPED, Shipment, Worker};
 use crate::clock::Anchor;
 use crate::config::{Config, Field, Source};
@@ -102,6 +102,7 @@ impl Worker {
             event_type_from_name: config.event_type_from_name,
             event_types: config.event_types.clone(),
         };
+        self.tell_losses();
         let anchor = Anchor::now();
         let mut batch = self.envelope.batch();
         let first = self.batched;
@@ -203,6 +204,7 @@ impl Worker {
         let new: Vec<SessionId> = sessions
             .iter()
             .filter(|session| !self.announced.contains(session))
+            .filter(|session| !self.announcing.contains(session))
             .filter(|session| self.needs_announcement(config, **session))
             .copied()
             .collect();
@@ -224,14 +226,19 @@ impl Worker {
                 return;
             }
         };
+        if self.unanswered {
+            self.announce_beside(&transport, config, new);
+            self.dispatch(config, parcel);
+            return;
+        }
         let calls = new
             .into_iter()
             .map(|session| (session, self.announcement(config, session)))
             .collect();
         let uncertain = self.is_cut_off();
         self.staged = Some(parcel);
-        self.tasks
-            .spawn(announce(transport, Arc::clone(config), calls, uncertain));
+        let announcing = Announcing::new(transport, Arc::clone(config), calls, uncertain);
+        self.tasks.spawn(announcing.ahead(self.patience()));
     }
 
     /// Whether nothing is known to be sent of a session, since its id is sampled out.
@@ -246,7 +253,7 @@ impl Worker {
         if failures > 0 {
             let counter = &self.shared.counters.redact_failed;
             counter.fetch_add(failures, Ordering::Relaxed);
-            self.complain("a redaction function panicked: the value it was called for is not sent");
+            self.remark("a redaction function panicked: the value it was called for is not sent");
         }
     }
 
@@ -286,10 +293,6 @@ impl Worker {
             requests::traces(config, &shipment.envelope, &shipment.batch, may_compress);
         self.shipments_away += 1;
         self.spooling.leaves(&shipment);
-        self.shared
-            .counters
-            .bytes_sent
-            .fetch_add(request.body.len() as u64, Ordering::Relaxed);
         self.shared.log.debug(|| {
             format!(
                 "POST {}: {} events, {} bytes",
@@ -299,7 +302,9 @@ impl Worker {
             )
         });
         let config = Arc::clone(config);
+        let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
+            let bytes = request.body.len() as u64;
             let due = Instant::now() + request.timeout;
             let result = transport::attempt(transport, request).await;
             // No request takes that long in a process that runs.
@@ -307,6 +312,9 @@ impl Worker {
             if stopped >= STOPPED {
                 shipment.since += stopped;
             }
+            let sent = bytes.saturating_mul(transport::times_sent(&result));
+            let counter = &shared.counters.bytes_sent;
+            counter.fetch_add(sent, Ordering::Relaxed);
             Done::Sent {
                 shipment,
                 compressed,

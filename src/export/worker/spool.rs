@@ -590,6 +590,8 @@ mod tests {
                     status: 403,
                     retry_after: None,
                     body: bytes::Bytes::new(),
+                    location: None,
+                    repeated: false,
                 };
                 worker.sent(shipment, false, &config, Ok(reply));
             }
