@@ -1,7 +1,13 @@
 //! The one error type of the crate. Knows nothing of the rest.
 
+#[cfg(feature = "api")]
+mod call;
+
 use std::error::Error as StdError;
 use std::fmt;
+
+#[cfg(feature = "api")]
+pub(crate) use call::Call;
 
 type Source = Box<dyn StdError + Send + Sync + 'static>;
 
@@ -18,6 +24,8 @@ struct Inner {
     message: String,
     source: Option<Source>,
     report: Option<crate::error::Left>,
+    #[cfg(feature = "api")]
+    call: Option<Call>,
 }
 
 /// What a flush that did not finish left behind: numbers of events.
@@ -37,6 +45,16 @@ pub(crate) enum Kind {
     Delivery,
     Io,
     Decode,
+    #[cfg(feature = "api")]
+    Invalid,
+    #[cfg(feature = "api")]
+    Status,
+    #[cfg(feature = "api")]
+    Connection,
+    #[cfg(feature = "api")]
+    NotFound,
+    #[cfg(feature = "api")]
+    Unsupported,
 }
 
 impl Error {
@@ -48,6 +66,8 @@ impl Error {
                 message: message.into(),
                 source: None,
                 report: None,
+                #[cfg(feature = "api")]
+                call: None,
             }),
         }
     }
@@ -59,13 +79,13 @@ impl Error {
     }
 
     /// A file, a socket or a database that cannot be used: `message` names it and says what to do.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "server", feature = "api"))]
     #[cold]
     pub(crate) fn io(message: impl Into<String>) -> Self {
         Self::new(Kind::Io, message)
     }
 
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "server", feature = "api"))]
     #[must_use]
     pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.inner.source = Some(source.into());

@@ -38,6 +38,7 @@
 //!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`strategy`](HoneyHive::strategy),
 //!   [`reconfigure`](HoneyHive::reconfigure).
 //! * How it ends, with signals, panics and forks: [`docs::lifecycle`], [`docs::kubernetes`], [`docs::lambda`].
+//! * The REST API has a typed client, in the feature `api`: `honeyhive::api`, [`HoneyHive`]'s method `api`.
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
 //! * Numbers that suit the place it runs in, and how to change them: see [`docs::environments`].
@@ -64,6 +65,7 @@
 //! | `cli` | | the command `hh`, and the server with it |
 //! | `signal` | | waiting for SIGTERM and SIGINT: `honeyhive::signal` |
 //! | `lambda` | | a tower layer for `lambda_runtime` that flushes after each invocation: `honeyhive::lambda` |
+//! | `api` | | a typed client of the REST API: `honeyhive::api` |
 //! | `testing` | | the events of a closure, for your own tests: `honeyhive::testing` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -104,6 +106,8 @@ mod sample;
 pub mod session;
 mod sync;
 
+#[cfg(feature = "api")]
+pub mod api;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

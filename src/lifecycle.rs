@@ -41,6 +41,9 @@ pub struct HoneyHive {
     closed: Arc<AtomicBool>,
     /// What handles reach; nobody else holds it for long.
     closing: Arc<Closing>,
+    /// What others keep with the instance: the REST client.
+    #[cfg(feature = "api")]
+    client: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
 /// What spans that are still open at shutdown are waited for.
@@ -127,6 +130,8 @@ impl HoneyHive {
             config,
             closed,
             closing,
+            #[cfg(feature = "api")]
+            client: std::sync::OnceLock::new(),
         }
     }
 
@@ -180,6 +185,15 @@ impl HoneyHive {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// What `make` made of the configuration in force, the first time it was asked for.
+    #[cfg(feature = "api")]
+    pub(crate) fn keep(
+        &self,
+        make: impl FnOnce(Arc<Live<Config>>) -> Arc<dyn std::any::Any + Send + Sync>,
+    ) -> Arc<dyn std::any::Any + Send + Sync> {
+        Arc::clone(self.client.get_or_init(|| make(Arc::clone(&self.config))))
     }
 
     /// The resolved configuration.

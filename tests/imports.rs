@@ -92,6 +92,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("testing", &["config", "lifecycle", "export"]),
+    // Of `export` only the rules of retries and how a connection is made; of `lifecycle` only the instance it belongs to.
+    ("api", &["config", "export", "lifecycle"]),
     ("server", &["event", "export"]),
     ("cli", &["server", "config"]),
 ];

@@ -106,6 +106,15 @@ impl Builder {
         self.set(Field::IngestionApiKey, Value::Key(ApiKey::new(key)))
     }
 
+    /// A key for what belongs to a project as a whole: its charts and its keys. The REST client (feature `api`) uses it for
+    /// these alone. Absent by default; variable `HH_DATA_PLANE_API_KEY`.
+    ///
+    /// A key that does not have the form `hh_fgdp_` + 24 letters or digits + `_` + 64 letters, digits, `_` or `-` is an
+    /// error, which does not show the key.
+    pub fn data_plane_api_key(self, key: impl Into<String>) -> Self {
+        self.set(Field::DataPlaneApiKey, Value::Key(ApiKey::new(key)))
+    }
+
     /// The name of the project, sent along with every event; the platform goes by the key. Absent by default; variable
     /// `HH_PROJECT`.
     ///
@@ -649,6 +658,51 @@ impl Builder {
     pub fn own_event_type(mut self, event_type: impl Into<String>) -> Self {
         self.event_types.add_own(event_type.into());
         self
+    }
+
+    /// How long one attempt of a call of the REST client (feature `api`) may take, its answer included, from 10
+    /// milliseconds to 10 minutes. [`DEFAULT_API_TIMEOUT`](super::DEFAULT_API_TIMEOUT) by default; variable
+    /// `HH_API_TIMEOUT`, in seconds.
+    pub fn api_timeout(self, time: Duration) -> Self {
+        self.set(Field::ApiTimeout, Value::Time(time))
+    }
+
+    /// The same for exporting events through the REST client, up to an hour.
+    /// [`DEFAULT_API_EXPORT_TIMEOUT`](super::DEFAULT_API_EXPORT_TIMEOUT) by default; variable
+    /// `HH_EXPORT_TIMEOUT_SECONDS`.
+    pub fn api_export_timeout(self, time: Duration) -> Self {
+        self.set(Field::ApiExportTimeout, Value::Time(time))
+    }
+
+    /// How often the REST client (feature `api`) repeats a call that failed and may be repeated, up to 20.
+    /// [`DEFAULT_API_MAX_RETRIES`](super::DEFAULT_API_MAX_RETRIES) by default; variable `HH_MAX_RETRIES`.
+    pub fn api_max_retries(self, count: u32) -> Self {
+        self.set(Field::ApiMaxRetries, Value::Number(count.into()))
+    }
+
+    /// Whether the REST client (feature `api`) keeps what its `get_cached` methods read. On by default; variable
+    /// `HH_CACHE_ENABLED`.
+    pub fn cache_enabled(self, on: bool) -> Self {
+        self.flag(Field::CacheEnabled, on)
+    }
+
+    /// How many entries each cache of the REST client may have, from 1 to 1,000,000; the one used least recently makes
+    /// room. By default 100 prompts and 50 other resources; variable `HH_CACHE_MAX_SIZE`.
+    pub fn cache_max_size(self, count: usize) -> Self {
+        self.number(Field::CacheMaxSize, count)
+    }
+
+    /// How long an entry of the REST client's caches counts as fresh, from 10 milliseconds to 30 days; for as long again it is
+    /// given out while a new one is fetched. By default 15 minutes for prompts and an hour for other resources; variable
+    /// `HH_CACHE_TTL`, in seconds.
+    pub fn cache_ttl(self, time: Duration) -> Self {
+        self.set(Field::CacheTtl, Value::Time(time))
+    }
+
+    /// How often entries that are too old to be given out are removed, from 10 milliseconds to 30 days. By default every 3
+    /// minutes for prompts and every 5 for other resources; variable `HH_CACHE_CLEANUP_INTERVAL`, in seconds.
+    pub fn cache_cleanup_interval(self, time: Duration) -> Self {
+        self.set(Field::CacheCleanupInterval, Value::Time(time))
     }
 
     /// Whether everything works except the network: events are built, nothing is sent. Off by default; variable

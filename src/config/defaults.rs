@@ -58,3 +58,9 @@ pub const DEFAULT_SAMPLE_RATE: f64 = 1.0;
 pub const DEFAULT_SPAN_EVENTS: &str = "error";
 /// The type of an event that nothing else decides: `tool`.
 pub const DEFAULT_EVENT_TYPE: &str = "tool";
+/// The time one attempt of a call of the REST client may take: 5 seconds.
+pub const DEFAULT_API_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for exporting events: 5 minutes.
+pub const DEFAULT_API_EXPORT_TIMEOUT: Duration = Duration::from_secs(300);
+/// Repetitions of a call of the REST client: 3.
+pub const DEFAULT_API_MAX_RETRIES: u32 = 3;

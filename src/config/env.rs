@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::value::Kind;
 use super::{
-    DEFAULT_BATCH_SIZE, DEFAULT_EVENT_TYPE, DEFAULT_EXPORT_TIMEOUT, DEFAULT_FILTER,
-    DEFAULT_FLUSH_INTERVAL, DEFAULT_MAX_ATTRIBUTE_LENGTH, DEFAULT_MAX_ATTRIBUTES,
-    DEFAULT_MAX_EVENTS, DEFAULT_MAX_EXPORT_BATCH_SIZE, DEFAULT_MAX_QUEUE_SIZE, DEFAULT_SERVER_URL,
-    DEFAULT_SOURCE,
+    DEFAULT_API_EXPORT_TIMEOUT, DEFAULT_API_MAX_RETRIES, DEFAULT_API_TIMEOUT, DEFAULT_BATCH_SIZE,
+    DEFAULT_EVENT_TYPE, DEFAULT_EXPORT_TIMEOUT, DEFAULT_FILTER, DEFAULT_FLUSH_INTERVAL,
+    DEFAULT_MAX_ATTRIBUTE_LENGTH, DEFAULT_MAX_ATTRIBUTES, DEFAULT_MAX_EVENTS,
+    DEFAULT_MAX_EXPORT_BATCH_SIZE, DEFAULT_MAX_QUEUE_SIZE, DEFAULT_SERVER_URL, DEFAULT_SOURCE,
 };
 
 macro_rules! fields {
@@ -56,6 +56,7 @@ macro_rules! fields {
 fields! {
     ApiKey "api_key",
     IngestionApiKey "ingestion_api_key",
+    DataPlaneApiKey "data_plane_api_key",
     Project "project",
     Source "source",
     ServerUrl "server_url",
@@ -114,6 +115,13 @@ fields! {
     SpanEvents "span_events",
     DefaultEventType "default_event_type",
     EventTypeFromName "event_type_from_name",
+    ApiTimeout "api_timeout",
+    ApiExportTimeout "api_export_timeout",
+    ApiMaxRetries "api_max_retries",
+    CacheEnabled "cache_enabled",
+    CacheMaxSize "cache_max_size",
+    CacheTtl "cache_ttl",
+    CacheCleanupInterval "cache_cleanup_interval",
     TestMode "test_mode",
     DisableTracing "disable_tracing",
     Verbose "verbose",
@@ -233,6 +241,15 @@ pub(crate) const TABLE: &[Row] = &[
         kind: Kind::IngestionKey,
         default: nothing,
         doc: "A key that may only write. When set it is used for sessions, events and spans instead of the API key.",
+    },
+    Row {
+        field: Field::DataPlaneApiKey,
+        variable: "HH_DATA_PLANE_API_KEY",
+        aliases: &[],
+        kind: Kind::DataPlaneKey,
+        default: nothing,
+        doc: "A key for what belongs to a project as a whole: its charts and its keys. Used by the REST client (feature \
+              `api`) for these alone.",
     },
     Row {
         field: Field::Project,
@@ -792,6 +809,77 @@ pub(crate) const TABLE: &[Row] = &[
         default: no,
         doc: "Whether an event whose attributes do not tell its type is a `model` event when its name has a word such as \
               `llm`, `gpt` or `chat`, as the Python client guesses (there, parts of words count too).",
+    },
+    Row {
+        field: Field::ApiTimeout,
+        variable: "HH_API_TIMEOUT",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::from_millis(10),
+            max: Duration::from_secs(600),
+        },
+        default: || time(DEFAULT_API_TIMEOUT),
+        doc: "How long one attempt of a call of the REST client (feature `api`) may take, its answer included.",
+    },
+    Row {
+        field: Field::ApiExportTimeout,
+        variable: "HH_EXPORT_TIMEOUT_SECONDS",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::from_millis(10),
+            max: Duration::from_secs(3600),
+        },
+        default: || time(DEFAULT_API_EXPORT_TIMEOUT),
+        doc: "The same for exporting events through the REST client, whose answers may be large.",
+    },
+    Row {
+        field: Field::ApiMaxRetries,
+        variable: "HH_MAX_RETRIES",
+        aliases: &[],
+        kind: Kind::Number { min: 0, max: 20 },
+        default: || DEFAULT_API_MAX_RETRIES.to_string(),
+        doc: "How often the REST client (feature `api`) repeats a call that failed and may be repeated.",
+    },
+    Row {
+        field: Field::CacheEnabled,
+        variable: "HH_CACHE_ENABLED",
+        aliases: &[],
+        kind: Kind::Flag,
+        default: || "true".to_owned(),
+        doc: "Whether the REST client (feature `api`) keeps what its `get_cached` methods read.",
+    },
+    Row {
+        field: Field::CacheMaxSize,
+        variable: "HH_CACHE_MAX_SIZE",
+        aliases: &[],
+        kind: Kind::Number {
+            min: 1,
+            max: 1_000_000,
+        },
+        default: || "100 prompts, 50 other resources".to_owned(),
+        doc: "How many entries each cache of the REST client may have. The one used least recently makes room.",
+    },
+    Row {
+        field: Field::CacheTtl,
+        variable: "HH_CACHE_TTL",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::from_millis(10),
+            max: Duration::from_secs(2_592_000),
+        },
+        default: || "15 minutes for prompts, an hour for other resources".to_owned(),
+        doc: "How long an entry counts as fresh. For as long again it is given out while a new one is fetched.",
+    },
+    Row {
+        field: Field::CacheCleanupInterval,
+        variable: "HH_CACHE_CLEANUP_INTERVAL",
+        aliases: &[],
+        kind: Kind::Time {
+            min: Duration::from_millis(10),
+            max: Duration::from_secs(2_592_000),
+        },
+        default: || "3 minutes for prompts, 5 minutes for other resources".to_owned(),
+        doc: "How often entries that are too old to be given out are removed. It happens when the cache is used.",
     },
     Row {
         field: Field::TestMode,

@@ -14,19 +14,12 @@ pub(crate) const CONFIG_FILE: &str = "HH_CONFIG_FILE";
 
 /// Variables of the other HoneyHive tools: not ours, not unknown.
 const FOREIGN: &[&str] = &[
-    "HH_API_TIMEOUT",
-    "HH_CACHE_CLEANUP_INTERVAL",
-    "HH_CACHE_ENABLED",
-    "HH_CACHE_MAX_SIZE",
-    "HH_CACHE_TTL",
-    "HH_DATA_PLANE_API_KEY",
     "HH_DISABLE_HTTP_TRACING",
     "HH_EXPERIMENT_GROUP",
     "HH_EXPERIMENT_ID",
     "HH_EXPERIMENT_METADATA",
     "HH_EXPERIMENT_NAME",
     "HH_EXPERIMENT_VARIANT",
-    "HH_EXPORT_TIMEOUT_SECONDS",
     "HH_FOLLOW_REDIRECTS",
     "HH_DEV_ALLOW_HOST",
     "HH_DEV_DB",
@@ -37,7 +30,6 @@ const FOREIGN: &[&str] = &[
     "HH_KEEPALIVE_EXPIRY",
     "HH_MAX_CONNECTIONS",
     "HH_MAX_KEEPALIVE_CONNECTIONS",
-    "HH_MAX_RETRIES",
     "HH_NO_PROXY",
     "HH_POOL_TIMEOUT",
     "HH_PRESERVE_CORE_ATTRIBUTES",

@@ -3,6 +3,7 @@
 
 mod builder;
 mod choices;
+mod client;
 mod defaults;
 mod env;
 mod event_types;
@@ -106,6 +107,8 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ingestion_api_key: Option<ApiKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_plane_api_key: Option<ApiKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) project: Option<String>,
     pub(crate) source: String,
     pub(crate) server_url: String,
@@ -187,6 +190,18 @@ pub struct Config {
     pub(crate) event_type_from_name: bool,
     #[serde(default, skip_serializing_if = "EventTypes::is_empty")]
     pub(crate) event_types: EventTypes,
+    #[serde(with = "seconds")]
+    pub(crate) api_timeout: Duration,
+    #[serde(with = "seconds")]
+    pub(crate) api_export_timeout: Duration,
+    pub(crate) api_max_retries: u32,
+    pub(crate) cache_enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cache_max_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_seconds")]
+    pub(crate) cache_ttl: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none", with = "optional_seconds")]
+    pub(crate) cache_cleanup_interval: Option<Duration>,
     pub(crate) test_mode: bool,
     pub(crate) disable_tracing: bool,
     pub(crate) verbose: bool,
@@ -224,6 +239,7 @@ impl Default for Config {
         Self {
             api_key: None,
             ingestion_api_key: None,
+            data_plane_api_key: None,
             project: None,
             source: DEFAULT_SOURCE.to_owned(),
             server_url: DEFAULT_SERVER_URL.to_owned(),
@@ -285,6 +301,13 @@ impl Default for Config {
             default_event_type: DEFAULT_EVENT_TYPE.to_owned(),
             event_type_from_name: false,
             event_types: EventTypes::default(),
+            api_timeout: DEFAULT_API_TIMEOUT,
+            api_export_timeout: DEFAULT_API_EXPORT_TIMEOUT,
+            api_max_retries: DEFAULT_API_MAX_RETRIES,
+            cache_enabled: true,
+            cache_max_size: None,
+            cache_ttl: None,
+            cache_cleanup_interval: None,
             test_mode: false,
             disable_tracing: false,
             verbose: false,
@@ -756,6 +779,7 @@ impl Config {
         let mut copy = self.clone();
         copy.api_key = self.api_key.as_ref().map(ApiKey::masked);
         copy.ingestion_api_key = self.ingestion_api_key.as_ref().map(ApiKey::masked);
+        copy.data_plane_api_key = self.data_plane_api_key.as_ref().map(ApiKey::masked);
         for (_, value) in &mut copy.headers {
             key::HIDDEN.clone_into(value);
         }
@@ -769,6 +793,7 @@ impl Config {
         match field {
             Field::ApiKey => self.api_key.clone().map(Value::Key),
             Field::IngestionApiKey => self.ingestion_api_key.clone().map(Value::Key),
+            Field::DataPlaneApiKey => self.data_plane_api_key.clone().map(Value::Key),
             Field::Project => text(&self.project),
             Field::Source => Some(Value::Text(self.source.clone())),
             Field::ServerUrl => Some(Value::Url(self.server_url.clone())),
@@ -829,6 +854,13 @@ impl Config {
             Field::SpanEvents => Some(Value::Text(self.span_events.clone())),
             Field::DefaultEventType => Some(Value::Text(self.default_event_type.clone())),
             Field::EventTypeFromName => Some(Value::Flag(self.event_type_from_name)),
+            Field::ApiTimeout => Some(Value::Time(self.api_timeout)),
+            Field::ApiExportTimeout => Some(Value::Time(self.api_export_timeout)),
+            Field::ApiMaxRetries => Some(Value::Number(self.api_max_retries.into())),
+            Field::CacheEnabled => Some(Value::Flag(self.cache_enabled)),
+            Field::CacheMaxSize => self.cache_max_size.and_then(number),
+            Field::CacheTtl => self.cache_ttl.map(Value::Time),
+            Field::CacheCleanupInterval => self.cache_cleanup_interval.map(Value::Time),
             Field::TestMode => Some(Value::Flag(self.test_mode)),
             Field::DisableTracing => Some(Value::Flag(self.disable_tracing)),
             Field::Verbose => Some(Value::Flag(self.verbose)),

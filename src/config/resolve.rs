@@ -440,6 +440,7 @@ impl Config {
         match (field, value) {
             (Field::ApiKey, Value::Key(key)) => self.api_key = Some(key),
             (Field::IngestionApiKey, Value::Key(key)) => self.ingestion_api_key = Some(key),
+            (Field::DataPlaneApiKey, Value::Key(key)) => self.data_plane_api_key = Some(key),
             (Field::Project, Value::Text(text)) => self.project = Some(text),
             (Field::Source, Value::Text(text)) => self.source = text,
             (Field::ServerUrl, Value::Url(url)) => self.server_url = url,
@@ -500,6 +501,17 @@ impl Config {
             (Field::SpanEvents, Value::Text(text)) => self.span_events = text,
             (Field::DefaultEventType, Value::Text(text)) => self.default_event_type = text,
             (Field::EventTypeFromName, Value::Flag(flag)) => self.event_type_from_name = flag,
+            (Field::ApiTimeout, Value::Time(time)) => self.api_timeout = time,
+            (Field::ApiExportTimeout, Value::Time(time)) => self.api_export_timeout = time,
+            (Field::ApiMaxRetries, Value::Number(n)) => {
+                self.api_max_retries = u32::try_from(n).unwrap_or(u32::MAX);
+            }
+            (Field::CacheEnabled, Value::Flag(flag)) => self.cache_enabled = flag,
+            (Field::CacheMaxSize, Value::Number(n)) => self.cache_max_size = Some(number(n)),
+            (Field::CacheTtl, Value::Time(time)) => self.cache_ttl = Some(time),
+            (Field::CacheCleanupInterval, Value::Time(time)) => {
+                self.cache_cleanup_interval = Some(time);
+            }
             (Field::TestMode, Value::Flag(flag)) => self.test_mode = flag,
             (Field::DisableTracing, Value::Flag(flag)) => self.disable_tracing = flag,
             (Field::Verbose, Value::Flag(flag)) => self.verbose = flag,

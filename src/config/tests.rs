@@ -15,6 +15,8 @@ use crate::Error;
 const KEY: &str = "hh_0123456789abcdefSECRET";
 const INGESTION_KEY: &str = "hh_ingst_aaaaaaaaaaaaaaaaaaaaaaaa_SECRETbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
+const DATA_PLANE_KEY: &str = "hh_fgdp_aaaaaaaaaaaaaaaaaaaaaaaa_SECRETbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
 fn dotenv_path() -> PathBuf {
     PathBuf::from("/somewhere/.env")
 }
@@ -66,6 +68,10 @@ fn samples(field: Field) -> [&'static str; 2] {
             INGESTION_KEY,
             "hh_ingst_cccccccccccccccccccccccc_dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd",
         ],
+        Field::DataPlaneApiKey => [
+            DATA_PLANE_KEY,
+            "hh_fgdp_cccccccccccccccccccccccc_dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd",
+        ],
         Field::Project
         | Field::Source
         | Field::SessionName
@@ -93,9 +99,11 @@ fn samples(field: Field) -> [&'static str; 2] {
         Field::SessionInputs | Field::UserProperties => [r#"{"a": 1}"#, r#"{"b": {"c": ["é"]}}"#],
         Field::Protocol => ["http/json", "HTTP/JSON"],
         Field::Compression => ["gzip", "GZIP"],
-        Field::OtlpEnabled | Field::Git | Field::CaptureContent | Field::FlushOnTimer => {
-            ["false", "off"]
-        }
+        Field::OtlpEnabled
+        | Field::Git
+        | Field::CaptureContent
+        | Field::FlushOnTimer
+        | Field::CacheEnabled => ["false", "off"],
         Field::MaxInFlight | Field::PoolMaxIdle => ["3", "64"],
         Field::MaxBatchBytes => ["1MiB", "100000"],
         Field::LifecycleTimeout
@@ -109,6 +117,12 @@ fn samples(field: Field) -> [&'static str; 2] {
         | Field::FlushTimeout => ["0.25", "1min"],
         Field::Scenario => ["high_volume", "Low-Latency"],
         Field::Resilience => ["resilient", "RESILIENT"],
+        Field::ApiTimeout
+        | Field::ApiExportTimeout
+        | Field::CacheTtl
+        | Field::CacheCleanupInterval => ["0.25", "1min"],
+        Field::ApiMaxRetries => ["0", "20"],
+        Field::CacheMaxSize => ["1", "1000000"],
         Field::Headers => ["x-a=1,x-b=2", r#"{"x-c": "3"}"#],
         Field::BatchSize | Field::MaxExportBatchSize | Field::MaxEvents | Field::MaxLinks => {
             ["7", "9999"]
@@ -144,6 +158,12 @@ fn refused(field: Field) -> &'static [&'static str] {
     match field {
         Field::ApiKey => &["two words", "hh_é", "hh_a\u{1}b"],
         Field::IngestionApiKey => &["hh_ingst_short", KEY],
+        Field::DataPlaneApiKey => &["hh_fgdp_short", KEY, INGESTION_KEY],
+        Field::ApiTimeout => &["0", "-1", "soon", "601"],
+        Field::ApiExportTimeout => &["0", "-1", "soon", "3601"],
+        Field::ApiMaxRetries => &["-1", "21", "many"],
+        Field::CacheMaxSize => &["0", "1000001", "many"],
+        Field::CacheTtl | Field::CacheCleanupInterval => &["0", "-1", "soon", "2592001"],
         Field::Project => &["a/b", r"a\b", "a?b", "a#b", "a&b"],
         Field::ServerUrl | Field::OtlpEndpoint => &[
             "nonsense",
@@ -206,6 +226,7 @@ fn refused(field: Field) -> &'static [&'static str] {
         Field::DefaultEventType => &["session", "llm"],
         Field::OtlpEnabled
         | Field::AllowInsecure
+        | Field::CacheEnabled
         | Field::EventTypeFromName
         | Field::SessionAutoCreate
         | Field::SkipSessionStart
@@ -235,6 +256,16 @@ fn set(builder: Builder, field: Field, value: Value) -> Builder {
     match (field, value) {
         (Field::ApiKey, Value::Key(key)) => builder.api_key(key.expose()),
         (Field::IngestionApiKey, Value::Key(key)) => builder.ingestion_api_key(key.expose()),
+        (Field::DataPlaneApiKey, Value::Key(key)) => builder.data_plane_api_key(key.expose()),
+        (Field::ApiTimeout, Value::Time(time)) => builder.api_timeout(time),
+        (Field::ApiExportTimeout, Value::Time(time)) => builder.api_export_timeout(time),
+        (Field::ApiMaxRetries, Value::Number(n)) => {
+            builder.api_max_retries(u32::try_from(n).unwrap())
+        }
+        (Field::CacheEnabled, Value::Flag(on)) => builder.cache_enabled(on),
+        (Field::CacheMaxSize, Value::Number(n)) => builder.cache_max_size(size(n)),
+        (Field::CacheTtl, Value::Time(time)) => builder.cache_ttl(time),
+        (Field::CacheCleanupInterval, Value::Time(time)) => builder.cache_cleanup_interval(time),
         (Field::Project, Value::Text(text)) => builder.project(text),
         (Field::Source, Value::Text(text)) => builder.source(text),
         (Field::ServerUrl, Value::Url(url)) => builder.server_url(url),

@@ -74,6 +74,7 @@ pub(crate) enum Kind {
     Project,
     Key,
     IngestionKey,
+    DataPlaneKey,
     /// `http://` or `https://`; trailing slashes are removed when `base`.
     Url {
         base: bool,
@@ -143,7 +144,10 @@ impl Refused {
 impl Kind {
     /// Whether values of this kind may hold secrets that belong in no message.
     pub(crate) const fn is_secret(self) -> bool {
-        matches!(self, Self::Key | Self::IngestionKey | Self::Headers)
+        matches!(
+            self,
+            Self::Key | Self::IngestionKey | Self::DataPlaneKey | Self::Headers
+        )
     }
 
     /// What is accepted, as the end of "expected …".
@@ -156,6 +160,9 @@ impl Kind {
             Self::Key => "visible ASCII characters without spaces".to_owned(),
             Self::IngestionKey => {
                 "`hh_ingst_`, 24 letters or digits, `_`, 64 letters, digits, `_` or `-`".to_owned()
+            }
+            Self::DataPlaneKey => {
+                "`hh_fgdp_`, 24 letters or digits, `_`, 64 letters, digits, `_` or `-`".to_owned()
             }
             Self::Url { .. } => {
                 "an `http://` or `https://` URL without credentials, query or fragment".to_owned()
@@ -264,13 +271,14 @@ impl Kind {
                 }
                 Value::Text(text.to_owned())
             }
-            Self::Key | Self::IngestionKey => {
+            Self::Key | Self::IngestionKey | Self::DataPlaneKey => {
                 let key = unquoted(text);
                 if key.is_empty() {
                     return Ok(None);
                 }
                 let fits = match self {
-                    Self::IngestionKey => is_ingestion_key(key),
+                    Self::IngestionKey => is_scoped_key(key, "hh_ingst_"),
+                    Self::DataPlaneKey => is_scoped_key(key, "hh_fgdp_"),
                     _ => key.bytes().all(|byte| byte.is_ascii_graphic()),
                 };
                 if !fits {
@@ -367,9 +375,9 @@ fn unquoted(text: &str) -> &str {
     text
 }
 
-fn is_ingestion_key(text: &str) -> bool {
+fn is_scoped_key(text: &str, prefix: &str) -> bool {
     let Some((head, tail)) = text
-        .strip_prefix("hh_ingst_")
+        .strip_prefix(prefix)
         .and_then(|rest| rest.split_at_checked(24))
     else {
         return false;
@@ -717,11 +725,14 @@ mod tests {
     #[test]
     fn ingestion_keys() {
         let good = format!("hh_ingst_{}_{}", "a1".repeat(12), "a-_9".repeat(16));
-        assert!(is_ingestion_key(&good));
-        assert!(!is_ingestion_key(&good[1..]));
-        assert!(!is_ingestion_key(&good[..good.len() - 1]));
-        assert!(!is_ingestion_key(&format!("{good}a")));
-        assert!(!is_ingestion_key(&good.replacen("a1", "a_", 1)));
-        assert!(!is_ingestion_key(&format!("hh_ingst_{}", "é".repeat(50))));
+        assert!(is_scoped_key(&good, "hh_ingst_"));
+        assert!(!is_scoped_key(&good[1..], "hh_ingst_"));
+        assert!(!is_scoped_key(&good[..good.len() - 1], "hh_ingst_"));
+        assert!(!is_scoped_key(&format!("{good}a"), "hh_ingst_"));
+        assert!(!is_scoped_key(&good.replacen("a1", "a_", 1), "hh_ingst_"));
+        assert!(!is_scoped_key(
+            &format!("hh_ingst_{}", "é".repeat(50)),
+            "hh_ingst_"
+        ));
     }
 }

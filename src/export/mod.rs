@@ -11,12 +11,15 @@ mod pending;
 mod queue;
 pub(crate) mod report;
 mod requests;
-mod retry;
+pub(crate) mod retry;
 #[cfg(all(test, shuttle))]
 mod shuttle_tests;
 #[cfg(feature = "spool")]
 mod spool;
-mod transport;
+pub(crate) mod transport;
+#[cfg(feature = "api")]
+pub(crate) mod worker;
+#[cfg(not(feature = "api"))]
 mod worker;
 
 use std::collections::VecDeque;

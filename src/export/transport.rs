@@ -248,6 +248,15 @@ impl Tls {
     }
 }
 
+/// A client made like this, secured like all others. For the REST client.
+#[cfg(feature = "api")]
+pub(crate) fn secured(
+    builder: reqwest::ClientBuilder,
+    https: bool,
+) -> Result<reqwest::Client, Failure> {
+    Tls::new(https)?.build(builder)
+}
+
 impl Transport for Http {
     fn send(&self, request: Request) -> Sending {
         let again = Request::clone(&request);
@@ -320,7 +329,7 @@ fn once(
 }
 
 /// The error and its causes, without the URL, which may hold secrets.
-fn describe(error: &reqwest::Error) -> String {
+pub(crate) fn describe(error: &reqwest::Error) -> String {
     let kind = if error.is_timeout() {
         "timed out"
     } else if error.is_connect() {

@@ -9,7 +9,7 @@ const SHOWN: usize = 512;
 /// Headers shorter than this are no secrets.
 const SHORTEST: usize = 8;
 /// The longest spelling of one byte of a secret, in bytes.
-const SPELLING: usize = 8;
+pub(crate) const SPELLING: usize = 8;
 
 /// What a server answered; of a success the body is another matter.
 pub(super) fn describe(reply: &Reply, config: &Config) -> String {
@@ -69,7 +69,7 @@ fn secrets(config: &Config) -> Vec<&str> {
 }
 
 /// The text with every secret in it as `***`.
-fn concealed(text: &str, secrets: &[&str]) -> String {
+pub(crate) fn concealed(text: &str, secrets: &[&str]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(next) = rest.chars().next() {

@@ -6,6 +6,9 @@
 //! them, and one update.
 
 mod announce;
+#[cfg(feature = "api")]
+pub(crate) mod excerpt;
+#[cfg(not(feature = "api"))]
 mod excerpt;
 mod flush;
 mod losses;
