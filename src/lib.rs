@@ -37,6 +37,7 @@
 //! * [`HoneyHive`] owns it all: [`flush`](HoneyHive::flush), [`shutdown`](HoneyHive::shutdown),
 //!   [`stats`](HoneyHive::stats), [`status`](HoneyHive::status), [`reconfigure`](HoneyHive::reconfigure).
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
+//! * What a span costs, and how that grows: [`docs::performance`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
 //!
 //! # What it promises
@@ -128,6 +129,10 @@ pub mod docs {
     pub mod redaction {}
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+
+    #[doc = include_str!("docs/performance/plots.md")]
+    #[doc = include_str!("docs/performance.md")]
+    pub mod performance {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}
