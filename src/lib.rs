@@ -40,6 +40,7 @@
 //! * How it ends, with signals, panics and forks: [`docs::lifecycle`], [`docs::kubernetes`], [`docs::lambda`].
 //! * The REST API has a typed client, in the feature `api`: `honeyhive::api`, [`HoneyHive`]'s method `api`.
 //! * What is sent, and how much of it: [`docs::sampling`], [`docs::redaction`], [`docs::limits`].
+//! * What a span costs, and how that grows: [`docs::performance`].
 //! * [`Builder`] sets what the environment does not: see [`config`].
 //! * Numbers that suit the place it runs in, and how to change them: see [`docs::environments`].
 //!
@@ -161,6 +162,10 @@ pub mod docs {
 
     #[doc = include_str!("docs/lambda.md")]
     pub mod lambda {}
+
+    #[doc = include_str!("docs/performance/plots.md")]
+    #[doc = include_str!("docs/performance.md")]
+    pub mod performance {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}
