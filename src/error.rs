@@ -100,14 +100,9 @@ impl Error {
 
     /// The same once more, for somebody else who asked; without the cause.
     pub(crate) fn again(&self) -> Self {
-        Self {
-            inner: Box::new(Inner {
-                kind: self.inner.kind,
-                message: self.inner.message.clone(),
-                source: None,
-                report: self.inner.report,
-            }),
-        }
+        let mut again = Self::new(self.inner.kind, self.inner.message.clone());
+        again.inner.report = self.inner.report;
+        again
     }
 
     /// Notes how long what failed took.

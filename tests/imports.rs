@@ -210,7 +210,10 @@ fn the_page_on_reliability_names_tests_that_exist() {
         .flat_map(|cell| cell.split('`').skip(1).step_by(2))
         .filter(|name| name.contains('_') && !name.contains(['/', '.']))
         .collect();
-    let gone: Vec<&&str> = named.iter().filter(|name| !tests.contains(**name)).collect();
+    let gone: Vec<&&str> = named
+        .iter()
+        .filter(|name| !tests.contains(**name))
+        .collect();
     assert!(named.len() > 60, "{named:?}");
     assert!(gone.is_empty(), "no such tests: {gone:?}");
 }
