@@ -417,6 +417,12 @@ async fn what_is_known_to_be_refused_is_not_sent() {
         "page", "is 0; expected 1": c.events().search(EventQuery::new().page(0)).next_page();
         "projections", "events().export": c.events().search(EventQuery::new().projections(["a"])).next_page();
         "run_id", "must not be empty": c.runs().get("");
+        "dataset_id", "is empty": c.legacy().delete_dataset("");
+        "dataset_id", "is empty": c.legacy().update_dataset("", Default::default());
+        "metric_id", "is empty": c.legacy().delete_metric("");
+        "id", "is empty": c.legacy().update_metric("", MetricUpdate::new());
+        "event_id", "is empty": c.legacy().update_event("", EventUpdate::new());
+        "metric.type", "expected one of PYTHON": c.metrics().run(NewMetric::new("n", "x", "c"), Default::default());
         "dataset_id", "must not be empty or dots": c.datasets().delete("..");
     }
     assert_eq!(recorder.requests().len(), 0);

@@ -132,6 +132,7 @@ const EVENTS: Rules = &[
 ];
 
 const EVENT_UPDATE: Rules = &[
+    ("event_id", NotEmpty),
     ("outputs", Object),
     ("config", Object),
     ("metadata", Object),
@@ -188,10 +189,12 @@ const DATAPOINT: Rules = &[
     ("linked_datasets[]", NotEmpty),
 ];
 
-const DATASET: Rules = &[NAME, ("datapoints[]", NotEmpty)];
+const DATASET: Rules = &[NAME, ("dataset_id", NotEmpty), ("datapoints[]", NotEmpty)];
 
 const METRIC: Rules = &[
     NAME,
+    ("id", NotEmpty),
+    ("child_metrics[].id", NotEmpty),
     ("type", OneOf(METRIC_TYPES)),
     ("criteria", NotEmpty),
     ("return_type", OneOf(RETURN_TYPES)),
@@ -223,6 +226,7 @@ const METRIC_INSIDE: Rules = &[
     ("content.categories", NotEmpty),
     ("content.categories[].category", MaxLength(200)),
     ("content.child_metrics", NotEmpty),
+    ("content.child_metrics[].id", NotEmpty),
     ("content.child_metrics[].name", MaxLength(200)),
     ("content.child_metrics[].scale", Above(0.0)),
     ("content.filters.filterArray[].operator", OneOf(OPERATORS)),
@@ -240,6 +244,9 @@ const METRIC_RUN: Rules = &[
     ("metric.categories", NotEmpty),
     ("metric.categories[].category", MaxLength(200)),
     ("metric.child_metrics", NotEmpty),
+    ("metric.threshold.passing_categories", NotEmpty),
+    ("metric.threshold.passing_categories[]", MaxLength(200)),
+    ("metric.child_metrics[].id", NotEmpty),
     ("metric.child_metrics[].name", MaxLength(200)),
     ("event.inputs", Object),
     ("event.outputs", Object),
@@ -388,10 +395,10 @@ operations! {
     UPDATE_EVENT_LEGACY "updateEventLegacy" PUT "/events" "legacy.update_event" Ingestion again EVENT_UPDATE;
     CREATE_EVENT_BATCH_LEGACY "createEventBatchLegacy" POST "/events/batch" "legacy.create_event_batch" Ingestion once EVENTS;
     UPDATE_DATASET_LEGACY "updateDatasetLegacy" PUT "/v1/datasets" "legacy.update_dataset" Project again DATASET;
-    DELETE_DATASET_LEGACY "deleteDatasetLegacy" DELETE "/v1/datasets" "legacy.delete_dataset" Project again &[];
+    DELETE_DATASET_LEGACY "deleteDatasetLegacy" DELETE "/v1/datasets" "legacy.delete_dataset" Project again &[("dataset_id", NotEmpty)];
     REMOVE_DATAPOINT_LEGACY "removeDatapointLegacy" DELETE "/v1/datasets/{dataset_id}/{datapoint_id}" "legacy.remove_datapoint" Project again &[];
     UPDATE_METRIC_LEGACY "updateMetricLegacy" PUT "/v1/metrics" "legacy.update_metric" Project again METRIC;
-    DELETE_METRIC_LEGACY "deleteMetricLegacy" DELETE "/v1/metrics" "legacy.delete_metric" Project again &[];
+    DELETE_METRIC_LEGACY "deleteMetricLegacy" DELETE "/v1/metrics" "legacy.delete_metric" Project again &[("metric_id", NotEmpty)];
     GET_SCHEMA_LEGACY "getEventsSchemaLegacy" GET "/v1/events/schema" "legacy.schema" Project again &[];
     GET_RESULT_LEGACY "getExperimentResultLegacy" GET "/v1/runs/{run_id}/result" "legacy.run_result" Project again RESULT;
     COMPARE_RUNS_LEGACY "getExperimentComparisonLegacy" GET "/v1/runs/{new_run_id}/compare-with/{old_run_id}" "legacy.compare_runs" Project again RESULT;
