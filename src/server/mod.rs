@@ -24,6 +24,7 @@
 //!
 //! Knows the wire format and the attribute names; never the layer, the configuration or the client.
 
+mod filter;
 mod http;
 mod ingest;
 mod live;
@@ -31,6 +32,7 @@ mod mapping;
 mod pages;
 mod raw;
 mod rest;
+mod runs;
 mod store;
 mod types;
 
@@ -44,7 +46,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
-use store::{Filter, Reader, Sort, SortBy, Store};
+use store::{Fault, Filter, Reader, Sort, SortBy, Store};
 use tokio::sync::watch;
 
 /// How long answers that are being given may take once the server stops.
@@ -55,6 +57,7 @@ struct App {
     store: Store,
     live: Live,
     hosts: http::Hosts,
+    keys: http::Keys,
     url: String,
     /// Turns true when the server stops: pages that listen for changes let go then.
     stopping: watch::Receiver<bool>,
@@ -72,6 +75,28 @@ impl App {
             Ok(answer) => answer.map_err(|error| http::Problem::query(&error)),
             Err(_) => Err(http::Problem::broken("a query failed")),
         }
+    }
+
+    /// The same, for queries that may find that something is not there.
+    async fn ask<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Reader<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, http::Problem> {
+        let store = self.store.clone();
+        let answer = tokio::task::spawn_blocking(move || store.read(query)).await;
+        match answer {
+            Ok(answer) => answer.map_err(http::Problem::from),
+            Err(_) => Err(http::Problem::broken("a query failed")),
+        }
+    }
+
+    /// Changes something; when this returns, it is on disk.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, http::Problem> {
+        let answer = self.store.change(work).await;
+        Ok(answer.map_err(http::Problem::store)??)
     }
 }
 
@@ -101,13 +126,26 @@ pub struct Server {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Builder {
     host: String,
     port: u16,
     database: Option<PathBuf>,
     allowed: Vec<String>,
+    key: Option<String>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("database", &self.database)
+            .field("allowed", &self.allowed)
+            .field("key", &self.key.as_ref().map(|_| "***"))
+            .finish()
+    }
 }
 
 impl Builder {
@@ -151,6 +189,25 @@ impl Builder {
         self
     }
 
+    /// Answers only to requests that bring this key: programs as `Authorization: Bearer <key>`, which is what an API key
+    /// becomes, browsers as the password that they ask for, with any name. All others get the status 401. An empty key
+    /// asks for none, which is the default.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), honeyhive::Error> {
+    /// let server = honeyhive::server::Server::builder()
+    ///     .port(0)
+    ///     .require_key("hh_shared_with_the_team")
+    ///     .start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn require_key(mut self, key: impl Into<String>) -> Self {
+        let key: String = key.into();
+        self.key = Some(key.trim().to_owned()).filter(|key| !key.is_empty());
+        self
+    }
+
     /// Keeps everything in this file, made if it is not there. Otherwise it is kept in a temporary one, which goes when
     /// the server stops.
     pub fn database(mut self, path: impl Into<PathBuf>) -> Self {
@@ -183,6 +240,7 @@ impl Builder {
             store: store.clone(),
             live,
             hosts: http::Hosts::new(&self.host, address.ip(), &self.allowed),
+            keys: http::Keys::new(self.key),
             url: url.clone(),
             stopping: stopping.clone(),
         });
@@ -252,6 +310,7 @@ impl Server {
             port: Builder::DEFAULT_PORT,
             database: None,
             allowed: Vec::new(),
+            key: None,
         }
     }
 

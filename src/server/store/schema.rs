@@ -79,6 +79,95 @@ const STEPS: &[&str] = &["
         metrics     TEXT NOT NULL
     ) STRICT;
     CREATE INDEX verdicts_event ON verdicts (event_id);
+", "
+    ALTER TABLE events ADD COLUMN children TEXT;
+    ALTER TABLE sessions ADD COLUMN children TEXT;
+    CREATE INDEX events_started ON events (started);
+    CREATE INDEX sessions_run ON sessions (
+        (CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.run_id') END)
+    );
+    CREATE INDEX bodies_metrics ON bodies (id, metrics) WHERE metrics <> '{}';
+
+    CREATE TABLE datasets (
+        id          INTEGER PRIMARY KEY,
+        dataset_id  TEXT NOT NULL UNIQUE,
+        name        TEXT NOT NULL,
+        description TEXT,
+        created     REAL NOT NULL,
+        updated     REAL
+    ) STRICT;
+
+    CREATE TABLE datapoints (
+        id          INTEGER PRIMARY KEY,
+        datapoint_id TEXT NOT NULL UNIQUE,
+        inputs      TEXT NOT NULL,
+        history     TEXT NOT NULL,
+        ground_truth TEXT,
+        metadata    TEXT,
+        linked_event TEXT,
+        created     REAL NOT NULL,
+        updated     REAL
+    ) STRICT;
+
+    CREATE TABLE links (
+        dataset     INTEGER NOT NULL REFERENCES datasets ON DELETE CASCADE,
+        datapoint   INTEGER NOT NULL REFERENCES datapoints ON DELETE CASCADE,
+        position    INTEGER NOT NULL,
+        PRIMARY KEY (dataset, datapoint)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX links_datapoint ON links (datapoint);
+
+    CREATE TABLE runs (
+        id          INTEGER PRIMARY KEY,
+        run_id      TEXT NOT NULL UNIQUE,
+        name        TEXT,
+        description TEXT,
+        status      TEXT NOT NULL,
+        dataset_id  TEXT,
+        metadata    TEXT NOT NULL,
+        results     TEXT NOT NULL,
+        configuration TEXT NOT NULL,
+        evaluators  TEXT NOT NULL,
+        event_ids   TEXT NOT NULL,
+        session_ids TEXT NOT NULL,
+        datapoint_ids TEXT NOT NULL,
+        passing_ranges TEXT NOT NULL,
+        created     REAL NOT NULL,
+        updated     REAL
+    ) STRICT;
+    CREATE INDEX runs_created ON runs (created);
+
+    CREATE TABLE documents (
+        id          INTEGER PRIMARY KEY,
+        kind        TEXT NOT NULL,
+        document_id TEXT NOT NULL UNIQUE,
+        project     TEXT NOT NULL,
+        name        TEXT NOT NULL,
+        content     TEXT NOT NULL,
+        created     REAL NOT NULL,
+        updated     REAL
+    ) STRICT;
+    CREATE INDEX documents_kind ON documents (kind, project, created);
+
+    CREATE TABLE versions (
+        id          INTEGER PRIMARY KEY,
+        metric      INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        name        TEXT NOT NULL,
+        sha         TEXT NOT NULL,
+        message     TEXT NOT NULL,
+        content     TEXT NOT NULL,
+        deployed    INTEGER NOT NULL,
+        created     REAL NOT NULL,
+        UNIQUE (metric, name)
+    ) STRICT;
+
+    CREATE TABLE queued (
+        queue       INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        event_id    TEXT NOT NULL,
+        position    INTEGER NOT NULL,
+        PRIMARY KEY (queue, event_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX queued_event ON queued (event_id);
 "];
 
 /// Opens a database for writing and brings its tables up to date.
@@ -115,6 +204,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     db.pragma_update(None, "synchronous", "FULL")
         .map_err(told)?;
     settle(&db, -16_000).map_err(told)?;
+    db.pragma_update(None, "foreign_keys", true).map_err(told)?;
     db.pragma_update(None, "wal_autocheckpoint", 4000)
         .map_err(told)?;
     for (step, sql) in (1_u32..).zip(STEPS) {
