@@ -161,8 +161,7 @@ impl Condition {
         let text = |name: &str| filter.get(name).and_then(Value::as_str);
         let name = text("field").filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| format!("{place}.field is required"))?;
-        let operator =
-            text("operator").ok_or_else(|| format!("{place}.operator is required"))?;
+        let operator = text("operator").ok_or_else(|| format!("{place}.operator is required"))?;
         let known = OPERATORS.iter().find(|(known, _)| *known == operator);
         let Some((_, operator)) = known else {
             let known: Vec<&str> = OPERATORS.iter().map(|(known, _)| *known).collect();
@@ -346,12 +345,7 @@ fn field(name: &str) -> Field {
     }
 }
 
-fn operand(
-    operator: Operator,
-    kind: &str,
-    value: &Value,
-    place: &str,
-) -> Result<Operand, String> {
+fn operand(operator: Operator, kind: &str, value: &Value, place: &str) -> Result<Operand, String> {
     let wrong = |what: &str| Err(format!("{place}.value must be {what}"));
     if matches!(operator, Operator::Exists | Operator::NotExists) {
         return Ok(Operand::Nothing);
@@ -481,7 +475,12 @@ mod tests {
             ("event_type", "is", json!("model"), "string"),
             ("duration", "greater than", json!("12"), "number"),
             ("duration", "less than", json!(13), "number"),
-            ("start_time", "after", json!("2023-11-14T00:00:00Z"), "datetime"),
+            (
+                "start_time",
+                "after",
+                json!("2023-11-14T00:00:00Z"),
+                "datetime",
+            ),
             ("start_time", "before", json!("2023-11-15"), "datetime"),
             ("metadata.n", "is", json!(5.0), "number"),
             ("metadata.n", "is", json!("5"), "string"),
@@ -490,7 +489,12 @@ mod tests {
             ("metadata.b", "is", json!("true"), "boolean"),
             ("metadata.b", "is not", json!(false), "boolean"),
             ("metadata.when", "after", json!("2026-01-01"), "datetime"),
-            ("metadata.when", "before", json!(1_800_000_000_000_i64), "datetime"),
+            (
+                "metadata.when",
+                "before",
+                json!(1_800_000_000_000_i64),
+                "datetime",
+            ),
             ("metadata.a.b.c.d", "contains", json!("ee"), "string"),
             ("metadata.l.1.y", "is", json!(1), "number"),
             ("metadata.l", "contains", json!("x"), "string"),
@@ -538,13 +542,34 @@ mod tests {
             (json!([1]), "filters[0] must be"),
             (json!([{"operator": "is", "value": 1}]), "filters[0].field"),
             (json!([{"field": "a", "value": 1}]), "filters[0].operator"),
-            (json!([{"field": "a", "operator": "like", "value": 1}]), "filters[0].operator"),
-            (json!([{"field": "a", "operator": "is", "value": "x", "type": "id"}]), "filters[0].type"),
-            (json!([{"field": "a", "operator": "is", "value": "x", "type": "number"}]), "filters[0].value"),
-            (json!([{"field": "a", "operator": "is", "value": [], "type": "string"}]), "filters[0].value"),
-            (json!([{"field": "a", "operator": "after", "value": "soon"}]), "filters[0].value"),
-            (json!([{"field": "a", "operator": "contains", "value": null}]), "filters[0].value"),
-            (json!([{"field": "a", "operator": "is", "value": 1, "other": 1}]), "\"other\""),
+            (
+                json!([{"field": "a", "operator": "like", "value": 1}]),
+                "filters[0].operator",
+            ),
+            (
+                json!([{"field": "a", "operator": "is", "value": "x", "type": "id"}]),
+                "filters[0].type",
+            ),
+            (
+                json!([{"field": "a", "operator": "is", "value": "x", "type": "number"}]),
+                "filters[0].value",
+            ),
+            (
+                json!([{"field": "a", "operator": "is", "value": [], "type": "string"}]),
+                "filters[0].value",
+            ),
+            (
+                json!([{"field": "a", "operator": "after", "value": "soon"}]),
+                "filters[0].value",
+            ),
+            (
+                json!([{"field": "a", "operator": "contains", "value": null}]),
+                "filters[0].value",
+            ),
+            (
+                json!([{"field": "a", "operator": "is", "value": 1, "other": 1}]),
+                "\"other\"",
+            ),
         ] {
             let told = conditions(Some(&filters), "filters", true).unwrap_err();
             assert!(told.contains(named), "{filters}: {told}");

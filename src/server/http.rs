@@ -153,7 +153,10 @@ impl Keys {
         };
         let given = headers.get(header::AUTHORIZATION);
         let given = given.and_then(|value| value.to_str().ok());
-        let (scheme, rest) = given.unwrap_or_default().split_once(' ').unwrap_or_default();
+        let (scheme, rest) = given
+            .unwrap_or_default()
+            .split_once(' ')
+            .unwrap_or_default();
         let fits = if scheme.eq_ignore_ascii_case("bearer") {
             same(rest.trim().as_bytes(), wanted.as_bytes())
         } else if scheme.eq_ignore_ascii_case("basic") {
@@ -374,10 +377,23 @@ mod tests {
             keys.admit(&headers).is_ok()
         };
         // `any:hh_key:1`, `:hh_key:1`
-        for given in ["Bearer hh_key:1", "bearer  hh_key:1", "Basic YW55OmhoX2tleTox", "basic OmhoX2tleTox"] {
+        for given in [
+            "Bearer hh_key:1",
+            "bearer  hh_key:1",
+            "Basic YW55OmhoX2tleTox",
+            "basic OmhoX2tleTox",
+        ] {
             assert!(admits(given), "{given}");
         }
-        for given in ["", "hh_key:1", "Bearer", "Bearer hh_key:2", "Bearer hh_key:", "Basic hh_key:1", "Basic YW55"] {
+        for given in [
+            "",
+            "hh_key:1",
+            "Bearer",
+            "Bearer hh_key:2",
+            "Bearer hh_key:",
+            "Basic hh_key:1",
+            "Basic YW55",
+        ] {
             assert!(!admits(given), "{given}");
         }
         assert!(keys.admit(&HeaderMap::new()).is_err());

@@ -17,10 +17,7 @@ fn made_up(prefix: &str) -> (String, String) {
 }
 
 /// `POST /v1/projects/{project_id}/fine_grained_api_keys`.
-pub(super) async fn data_plane(
-    Path(project): Path<String>,
-    request: Request,
-) -> Answer {
+pub(super) async fn data_plane(Path(project): Path<String>, request: Request) -> Answer {
     let mut fields = Fields::read(request).await?;
     let name = fields.need_filled("name", NAME)?;
     let description = fields.text("description")?;
@@ -45,10 +42,7 @@ pub(super) async fn data_plane(
 }
 
 /// `POST /v1/projects/{project_id}/ingestion_api_keys`.
-pub(super) async fn ingestion(
-    Path(project): Path<String>,
-    request: Request,
-) -> Answer {
+pub(super) async fn ingestion(Path(project): Path<String>, request: Request) -> Answer {
     let mut fields = Fields::read(request).await?;
     let name = fields.need_filled("name", NAME)?;
     let description = fields.text("description")?;

@@ -34,9 +34,14 @@ fn definition(fields: &mut Fields) -> Wrong<Map<String, Value>> {
     put("bucketing", bucketing.map(Value::from));
     if let Some(range) = fields.object("dateRange")? {
         let relative = range.get("relative").is_some_and(Value::is_string);
-        let end = |name: &str| range.contains_key(name) || range.contains_key(name.trim_start_matches('$'));
+        let end = |name: &str| {
+            range.contains_key(name) || range.contains_key(name.trim_start_matches('$'))
+        };
         if !relative && !(end("$gte") && end("$lte")) {
-            return Err(fields.wrong("dateRange", "an object with relative, or with $gte and $lte"));
+            return Err(fields.wrong(
+                "dateRange",
+                "an object with relative, or with $gte and $lte",
+            ));
         }
         put("dateRange", Some(Value::Object(range)));
     }
@@ -98,7 +103,13 @@ async fn create_in(app: &App, project: String, request: Request) -> Answer {
     }
     let chart = app.change(move |db| {
         let name = content.get("name").and_then(Value::as_str);
-        documents::create(db, Kind::Chart, &project, name.unwrap_or_default(), &content)
+        documents::create(
+            db,
+            Kind::Chart,
+            &project,
+            name.unwrap_or_default(),
+            &content,
+        )
     });
     Ok(answer(&chart.await?))
 }

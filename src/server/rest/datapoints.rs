@@ -210,7 +210,12 @@ impl Mapping {
 fn said(value: &Value, history: &mut Vec<Value>) {
     match value {
         Value::Array(messages) => {
-            history.extend(messages.iter().filter(|message| message.is_object()).cloned());
+            history.extend(
+                messages
+                    .iter()
+                    .filter(|message| message.is_object())
+                    .cloned(),
+            );
         }
         Value::Object(_) => history.push(value.clone()),
         Value::String(text) => {

@@ -47,7 +47,10 @@ pub(super) fn new_event(mut fields: Fields, shape: Shape) -> Wrong<NewEvent> {
         (None, _) => EventKind::Tool,
     };
     if strict && !fields.has("inputs") {
-        return Err(Problem::bad(format!("{}inputs is required", fields.place())));
+        return Err(Problem::bad(format!(
+            "{}inputs is required",
+            fields.place()
+        )));
     }
     let mut buckets = fields.buckets()?;
     let mut name = text(&mut fields, "event_name", strict)?;
@@ -194,7 +197,13 @@ pub(super) async fn batch(State(app): State<Arc<App>>, request: Request) -> Answ
     let events = content.objects("events")?;
     let events = events.ok_or_else(|| Problem::bad("events is required"))?;
     content.nothing_else()?;
-    many(&app, events, ("events", Shape::Strict), single.then_some(session)).await
+    many(
+        &app,
+        events,
+        ("events", Shape::Strict),
+        single.then_some(session),
+    )
+    .await
 }
 
 /// `POST /events/batch`.
@@ -365,10 +374,7 @@ pub(super) async fn get(
 }
 
 /// `DELETE /v1/events/{event_id}`; a session goes with all of its events.
-pub(super) async fn delete(
-    State(app): State<Arc<App>>,
-    Path(event_id): Path<String>,
-) -> Answer {
+pub(super) async fn delete(State(app): State<Arc<App>>, Path(event_id): Path<String>) -> Answer {
     let event_id = known_id(&event_id)?;
     let op = Op::Delete(event_id.clone());
     let done = app.store.write(vec![op]).await.map_err(Problem::store)?;

@@ -321,7 +321,10 @@ impl<S: Sync> FromRequestParts<S> for Query {
 impl Query {
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let mut pairs = self.0.iter().filter(|(key, _)| key == name);
-        pairs.next().map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        pairs
+            .next()
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     pub(super) fn need(&self, name: &str) -> Wrong<&str> {

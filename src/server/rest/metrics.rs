@@ -38,7 +38,10 @@ fn definition(fields: &mut Fields) -> Wrong<Map<String, Value>> {
     };
     put("name", fields.filled("name", NAME)?.map(Value::from));
     put("type", fields.choice("type", &KINDS)?.map(Value::from));
-    put("criteria", fields.filled("criteria", TEXT)?.map(Value::from));
+    put(
+        "criteria",
+        fields.filled("criteria", TEXT)?.map(Value::from),
+    );
     for name in ["description", "model_provider", "model_name"] {
         put(name, fields.text(name)?.map(Value::from));
     }
@@ -110,7 +113,10 @@ fn whole(fields: &mut Fields) -> Wrong<Map<String, Value>> {
     let mut content = definition(fields)?;
     for name in ["name", "type", "criteria"] {
         if !content.contains_key(name) {
-            return Err(Problem::bad(format!("{}{name} is required", fields.place())));
+            return Err(Problem::bad(format!(
+                "{}{name} is required",
+                fields.place()
+            )));
         }
     }
     let human = content.get("type").and_then(Value::as_str) == Some("HUMAN");
@@ -222,12 +228,12 @@ pub(super) async fn delete_legacy(State(app): State<Arc<App>>, query: Query) -> 
 
 /// `GET /v1/metrics/{metric_id}/versions`, the oldest first.
 pub(super) async fn versions(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answer {
-    let found = app.ask(move |reader| {
-        match reader.document(Kind::Metric, PROJECT, &id)? {
+    let found = app.ask(
+        move |reader| match reader.document(Kind::Metric, PROJECT, &id)? {
             Some(_) => Ok(reader.versions(&id)?),
             None => Err(Kind::Metric.missing(&id)),
-        }
-    });
+        },
+    );
     let versions: Vec<Value> = found.await?.iter().map(version).collect();
     Ok(Json(json!({"success": true, "data": versions})))
 }
@@ -261,7 +267,9 @@ pub(super) async fn create_version(
     given.nothing_else()?;
     fields.nothing_else()?;
     let made = app.change(move |db| documents::add_version(db, &id, &message, &content, deploy));
-    Ok(Json(json!({"success": true, "data": version(&made.await?)})))
+    Ok(Json(
+        json!({"success": true, "data": version(&made.await?)}),
+    ))
 }
 
 /// `POST /v1/metrics/{metric_id}/versions/{version_name}/deploy`.
@@ -287,8 +295,12 @@ pub(super) async fn run(request: Request) -> Answer {
             let metrics = event.object("metrics")?.unwrap_or_default();
             return composite(&definition, &metrics);
         }
-        Some("PYTHON") => "the local server runs no Python: metrics of type PYTHON run on the platform only",
-        Some("LLM") => "the local server calls no models: metrics of type LLM run on the platform only",
+        Some("PYTHON") => {
+            "the local server runs no Python: metrics of type PYTHON run on the platform only"
+        }
+        Some("LLM") => {
+            "the local server calls no models: metrics of type LLM run on the platform only"
+        }
         _ => "metrics of type HUMAN are filled in by people: there is nothing to run",
     };
     Err(Problem::new(StatusCode::NOT_IMPLEMENTED, reason))
@@ -298,12 +310,17 @@ pub(super) async fn run(request: Request) -> Answer {
 fn composite(definition: &Map<String, Value>, metrics: &Map<String, Value>) -> Answer {
     let children = definition.get("child_metrics").and_then(Value::as_array);
     let Some(children) = children else {
-        return Err(Problem::bad("metric.child_metrics is required of a COMPOSITE metric"));
+        return Err(Problem::bad(
+            "metric.child_metrics is required of a COMPOSITE metric",
+        ));
     };
     let (mut sum, mut weights) = (0.0, 0.0);
     let mut missing = Vec::new();
     for child in children {
-        let name = child.get("name").and_then(Value::as_str).unwrap_or_default();
+        let name = child
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let number = |name: &str| child.get(name).and_then(Value::as_f64);
         let value = match metrics.get(name) {
             Some(Value::Bool(flag)) => Some(f64::from(*flag)),

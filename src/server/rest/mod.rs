@@ -175,7 +175,11 @@ mod tests {
         let ids: HashSet<&str> = OPERATIONS.iter().map(|operation| operation.id).collect();
         assert_eq!(ids.len(), OPERATIONS.len());
         let methods = ["GET", "POST", "PUT", "PATCH", "DELETE"];
-        assert!(OPERATIONS.iter().all(|operation| methods.contains(&operation.method)));
+        assert!(
+            OPERATIONS
+                .iter()
+                .all(|operation| methods.contains(&operation.method))
+        );
     }
 
     #[test]

@@ -5,9 +5,7 @@ use super::{Answer, App, PROJECT, moment, moment_or_null};
 use crate::server::filter::Condition;
 use crate::server::runs::{self as results, Aggregate, Comparison, Rules, Sample, Summary};
 use crate::server::store::documents::Kind;
-use crate::server::store::runs::{
-    self as stored, Run, RunOrder, RunPatch, RunQuery, no_run,
-};
+use crate::server::store::runs::{self as stored, Run, RunOrder, RunPatch, RunQuery, no_run};
 use crate::server::store::{Fault, Key, Reader, Search};
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -71,7 +69,10 @@ fn patch(fields: &mut Fields) -> Wrong<RunPatch> {
 pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
     let mut fields = Fields::read(request).await?;
     let id = fields.filled("run_id", NAME)?;
-    let id = id.map_or_else(|| uuid::Uuid::new_v4().to_string(), |id| id.to_ascii_lowercase());
+    let id = id.map_or_else(
+        || uuid::Uuid::new_v4().to_string(),
+        |id| id.to_ascii_lowercase(),
+    );
     let new = patch(&mut fields)?;
     let run_id = id.clone();
     let run = app.change(move |db| stored::create_run(db, &id, new));
@@ -175,11 +176,7 @@ struct Measured {
     kinds: BTreeSet<(String, String)>,
 }
 
-fn measured(
-    reader: &Reader<'_>,
-    id: &str,
-    conditions: &[Condition],
-) -> Result<Measured, Fault> {
+fn measured(reader: &Reader<'_>, id: &str, conditions: &[Condition]) -> Result<Measured, Fault> {
     let run = run_of(reader, id)?;
     let sessions = reader.run_sessions(&run)?;
     let only = match conditions.is_empty() {
@@ -427,7 +424,9 @@ impl Paired {
         let samples = reader.samples(&sessions, None)?;
         let datapoints: HashMap<&str, &str> = samples
             .iter()
-            .filter_map(|sample| Some((sample.session_id.as_str(), sample.datapoint_id.as_deref()?)))
+            .filter_map(|sample| {
+                Some((sample.session_id.as_str(), sample.datapoint_id.as_deref()?))
+            })
             .collect();
         let search = Search {
             conditions: self.conditions.clone(),
@@ -453,7 +452,11 @@ impl Paired {
                 continue;
             }
             // A session is named after its run, which differs.
-            let name = if kind == "session" { String::new() } else { name };
+            let name = if kind == "session" {
+                String::new()
+            } else {
+                name
+            };
             let datapoint = (*datapoint).to_owned();
             let count = counts
                 .entry((datapoint.clone(), name.clone(), kind.clone()))

@@ -127,7 +127,11 @@ pub(crate) fn compare(
             delta.found_count += 1;
             delta.old_values.push(old);
             delta.new_values.push(new);
-            let gain = if rules.falls(&group.0) { old - new } else { new - old };
+            let gain = if rules.falls(&group.0) {
+                old - new
+            } else {
+                new - old
+            };
             let near = 1e-9 * old.abs().max(new.abs());
             let list = if gain.abs() <= near {
                 &mut delta.same

@@ -48,7 +48,11 @@ fn ranges_booleans_and_failures_decide_what_passed() {
     let mut broken = sample(Some("d4"), "s4", &json!({"score": 1}));
     broken.failed = true;
     let samples = [
-        sample(Some("d1"), "s1", &json!({"score": 0.5, "latency": 100, "exact": true, "note": "text"})),
+        sample(
+            Some("d1"),
+            "s1",
+            &json!({"score": 0.5, "latency": 100, "exact": true, "note": "text"}),
+        ),
         sample(Some("d2"), "s2", &json!({"score": 0.4})),
         sample(Some("d3"), "s3", &json!({"latency": 101})),
         broken,
@@ -61,7 +65,10 @@ fn ranges_booleans_and_failures_decide_what_passed() {
     assert_eq!(summary.passed, ["s6"]);
     assert_eq!(summary.failed, ["d1", "d2", "d3", "d4", "s5"]);
     let detail = |name: &str| {
-        let mut found = summary.metrics.iter().filter(|detail| detail.metric_name == name);
+        let mut found = summary
+            .metrics
+            .iter()
+            .filter(|detail| detail.metric_name == name);
         found.next().unwrap()
     };
     assert_eq!(detail("score").metric_type, "PYTHON");
@@ -71,7 +78,12 @@ fn ranges_booleans_and_failures_decide_what_passed() {
     assert_eq!(detail("exact").metric_type, "CLIENT_SIDE");
     assert_eq!(detail("exact").values, [1.0, 0.0]);
     assert_eq!(detail("group.inner").values, [2.0]);
-    assert!(!summary.metrics.iter().any(|detail| detail.metric_name == "note"));
+    assert!(
+        !summary
+            .metrics
+            .iter()
+            .any(|detail| detail.metric_name == "note")
+    );
     assert!(summary.datapoints[0].passed && !summary.datapoints[6].passed);
     assert_eq!(summary.datapoints[0].metrics[0].value, json!(true));
 }
@@ -81,15 +93,27 @@ fn metrics_improve_degrade_and_stay() {
     let mut rules = Rules::default();
     rules.ranges(json!({"latency": {"max": 100}}).as_object().unwrap());
     let old = [
-        sample(Some("a"), "o1", &json!({"score": 0.1, "latency": 10, "gone": 1})),
+        sample(
+            Some("a"),
+            "o1",
+            &json!({"score": 0.1, "latency": 10, "gone": 1}),
+        ),
         sample(Some("b"), "o2", &json!({"score": 0.9, "latency": 20})),
         sample(Some("c"), "o3", &json!({"score": 0.3, "latency": 30})),
         sample(Some("only old"), "o4", &json!({"score": 0.7})),
     ];
     let new = [
-        sample(Some("c"), "n1", &json!({"score": 0.30000000000000004, "latency": 31})),
+        sample(
+            Some("c"),
+            "n1",
+            &json!({"score": 0.30000000000000004, "latency": 31}),
+        ),
         sample(Some("b"), "n2", &json!({"score": 0.8, "latency": 19})),
-        sample(Some("a"), "n3", &json!({"score": 0.2, "latency": 9, "fresh": 1})),
+        sample(
+            Some("a"),
+            "n3",
+            &json!({"score": 0.2, "latency": 9, "fresh": 1}),
+        ),
         sample(Some("only new"), "n4", &json!({"score": 0.7})),
         sample(None, "n5", &json!({"score": 0.5})),
     ];
@@ -97,14 +121,29 @@ fn metrics_improve_degrade_and_stay() {
         let pair = |name: &str| (name.to_owned(), "chain".to_owned());
         BTreeSet::from([pair("answer"), pair(name)])
     };
-    let compared = compare((&new, &kinds("n")), (&old, &kinds("o")), &rules, Aggregate::Average);
+    let compared = compare(
+        (&new, &kinds("n")),
+        (&old, &kinds("o")),
+        &rules,
+        Aggregate::Average,
+    );
     assert_eq!(compared.common, ["c", "b", "a"]);
     let delta = |name: &str| {
-        let mut found = compared.metrics.iter().filter(|delta| delta.metric_name == name);
+        let mut found = compared
+            .metrics
+            .iter()
+            .filter(|delta| delta.metric_name == name);
         found.next().unwrap()
     };
     let score = delta("score");
-    assert_eq!((&score.improved[..], &score.degraded[..], &score.same[..]), (&["a".to_owned()][..], &["b".to_owned()][..], &["c".to_owned()][..]));
+    assert_eq!(
+        (&score.improved[..], &score.degraded[..], &score.same[..]),
+        (
+            &["a".to_owned()][..],
+            &["b".to_owned()][..],
+            &["c".to_owned()][..]
+        )
+    );
     assert_eq!((score.found_count, score.same_count), (3, 1));
     assert_eq!(score.old_aggregate, Some(0.5));
     assert!((score.new_aggregate.unwrap() - 0.5).abs() < 1e-9);

@@ -182,15 +182,18 @@ pub(crate) fn create_datapoint(db: &Connection, new: &Datapoint) -> Result<Strin
     ])?;
     let row = db.last_insert_rowid();
     for dataset in &new.linked_datasets {
-        let dataset = row_of(db, "datasets", "dataset_id", dataset)?
-            .ok_or_else(|| no_linked(dataset))?;
+        let dataset =
+            row_of(db, "datasets", "dataset_id", dataset)?.ok_or_else(|| no_linked(dataset))?;
         link(db, dataset, row)?;
     }
     Ok(id)
 }
 
 fn no_linked(id: &str) -> Fault {
-    Fault::Invalid(format!("linked_datasets: there is no dataset {}", shown(id)))
+    Fault::Invalid(format!(
+        "linked_datasets: there is no dataset {}",
+        shown(id)
+    ))
 }
 
 /// Makes several and answers with their ids; all of them or none.
@@ -272,9 +275,11 @@ pub(crate) fn unlink(db: &Connection, dataset: &str, datapoint: &str) -> Result<
     Ok(())
 }
 
-const DATASET: &str = "SELECT d.id, d.dataset_id, d.name, d.description, d.created, d.updated FROM datasets d";
+const DATASET: &str =
+    "SELECT d.id, d.dataset_id, d.name, d.description, d.created, d.updated FROM datasets d";
 
-const DATAPOINT: &str = "SELECT p.id, p.datapoint_id, p.inputs, p.history, p.ground_truth, p.metadata, p.linked_event,
+const DATAPOINT: &str =
+    "SELECT p.id, p.datapoint_id, p.inputs, p.history, p.ground_truth, p.metadata, p.linked_event,
     p.created, p.updated FROM datapoints p";
 
 fn dataset(row: &Row<'_>) -> rusqlite::Result<(i64, Dataset)> {
@@ -349,7 +354,8 @@ impl Reader<'_> {
         dataset_name: Option<&str>,
     ) -> rusqlite::Result<Vec<Datapoint>> {
         if let Some(name) = dataset_name {
-            let wanted = |point: &Datapoint| ids.is_none_or(|ids| ids.contains(&point.datapoint_id));
+            let wanted =
+                |point: &Datapoint| ids.is_none_or(|ids| ids.contains(&point.datapoint_id));
             let mut points = Vec::new();
             for dataset in self.datasets(None, Some(name))? {
                 let of = self.datapoints_of(&dataset.dataset_id, 0, u64::MAX)?;

@@ -92,7 +92,9 @@ fn store(db: &Connection, id: &str, content: &Map<String, Value>) -> rusqlite::R
 
 pub(crate) fn delete(db: &Connection, kind: Kind, project: &str, id: &str) -> Result<(), Fault> {
     let gone = db
-        .prepare_cached("DELETE FROM documents WHERE kind = ?1 AND project = ?2 AND document_id = ?3")?
+        .prepare_cached(
+            "DELETE FROM documents WHERE kind = ?1 AND project = ?2 AND document_id = ?3",
+        )?
         .execute(params![kind.name(), project, id])?;
     match gone {
         0 => Err(kind.missing(id)),
@@ -233,8 +235,7 @@ impl Reader<'_> {
         project: &str,
         id: &str,
     ) -> rusqlite::Result<Option<Document>> {
-        let sql =
-            format!("{DOCUMENT} WHERE d.kind = ?1 AND d.project = ?2 AND d.document_id = ?3");
+        let sql = format!("{DOCUMENT} WHERE d.kind = ?1 AND d.project = ?2 AND d.document_id = ?3");
         let mut statement = self.db.prepare_cached(&sql)?;
         statement
             .query_row([kind.name(), project, id], document)

@@ -8,7 +8,8 @@ use std::path::Path;
 const APPLICATION_ID: i32 = 0x4848_6462;
 
 /// One step for each version of the tables; never changed once released, only added to.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE sessions (
         id          INTEGER PRIMARY KEY,
         session_id  TEXT NOT NULL UNIQUE,
@@ -79,7 +80,8 @@ const STEPS: &[&str] = &["
         metrics     TEXT NOT NULL
     ) STRICT;
     CREATE INDEX verdicts_event ON verdicts (event_id);
-", "
+",
+    "
     ALTER TABLE events ADD COLUMN children TEXT;
     ALTER TABLE sessions ADD COLUMN children TEXT;
     CREATE INDEX events_started ON events (started);
@@ -168,7 +170,8 @@ const STEPS: &[&str] = &["
         PRIMARY KEY (queue, event_id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX queued_event ON queued (event_id);
-"];
+",
+];
 
 /// Opens a database for writing and brings its tables up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {

@@ -210,7 +210,10 @@ impl Reader<'_> {
         let mut statements = Vec::with_capacity(2);
         for part in [&events, &sessions] {
             if limited {
-                let sql = format!("SELECT count(*) FROM {} WHERE {}", part.from, part.condition);
+                let sql = format!(
+                    "SELECT count(*) FROM {} WHERE {}",
+                    part.from, part.condition
+                );
                 let count: i64 = self
                     .db
                     .prepare_cached(&sql)?

@@ -319,7 +319,9 @@ impl<'t> Batch<'t> {
     fn children(&self, table: &str, id: i64, children: Option<&str>) -> rusqlite::Result<()> {
         if let Some(children) = children {
             let sql = format!("UPDATE {table} SET children = ?2 WHERE id = ?1");
-            self.db.prepare_cached(&sql)?.execute(params![id, children])?;
+            self.db
+                .prepare_cached(&sql)?
+                .execute(params![id, children])?;
         }
         Ok(())
     }
