@@ -242,6 +242,16 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
+/// A database as the first version left it.
+#[cfg(test)]
+pub(super) fn open_first(path: &Path) {
+    let db = Connection::open(path).unwrap();
+    db.execute_batch(STEPS[0]).unwrap();
+    db.pragma_update(None, "application_id", APPLICATION_ID)
+        .unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+}
+
 fn settle(db: &Connection, cache: i32) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", cache)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;

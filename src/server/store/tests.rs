@@ -347,3 +347,54 @@ fn search_takes_text_as_it_is() {
     assert_eq!(found("' OR 1=1 --"), 0);
     assert_eq!(found("\\"), 0);
 }
+
+#[test]
+fn a_database_of_the_first_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.db");
+    schema::open_first(&path);
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "INSERT INTO sessions (session_id, name, name_rank, started, ended, touched, metadata)
+            VALUES ('s', 'kept', 4, 1, 2, 3, '{\"run_id\": \"r\"}'), ('t', 'broken', 4, 1, 2, 3, 'not JSON');
+         INSERT INTO events (event_id, session, kind, name, started, ended, duration, tokens, cost)
+            VALUES ('e', 1, 'model', 'ask', 1, 2, 1, 0, 0);
+         INSERT INTO bodies VALUES (1, '{}', '{}', '{}', '{}', '{\"score\": 1}', '{}', '{}', '');",
+    )
+    .unwrap();
+    drop(db);
+    let store = Store::open(&path, false, |_| {}).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let made = store.change(|db| runs::create_run(db, "r", runs::RunPatch::default()));
+    let run = runtime.block_on(made).unwrap().unwrap();
+    let samples = store.read(|reader| reader.samples(&reader.run_sessions(&run)?, None));
+    let samples = samples.unwrap();
+    assert_eq!((samples.len(), samples[0].scores.len()), (1, 1));
+    store.close();
+    // Once more: nothing is left to do.
+    Store::open(&path, false, |_| {}).unwrap().close();
+}
+
+#[test]
+fn work_that_fails_is_undone_alone() {
+    let fixture = fixture();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let change = |fails: bool| {
+        let work = fixture.store.change(move |db| {
+            let id = datasets::create_dataset(db, datasets::DatasetPatch::default())?;
+            match fails {
+                true => Err(Fault::Invalid("as told".to_owned())),
+                false => Ok(id),
+            }
+        });
+        runtime.block_on(work).unwrap()
+    };
+    assert!(change(false).is_ok());
+    assert!(matches!(change(true), Err(Fault::Invalid(_))));
+    let listed = fixture.store.read(|reader| reader.datasets(None, None));
+    assert_eq!(listed.unwrap().len(), 1);
+}
