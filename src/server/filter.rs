@@ -281,9 +281,24 @@ impl Condition {
 
     /// Whether it holds for an event: what SQL and [`Self::holds_in`] come to together.
     #[cfg(test)]
-    fn holds_for(&self, event: &Event) -> bool {
+    pub(crate) fn holds_for(&self, event: &Event) -> bool {
         match &self.field {
-            Field::Column(column) => self.holds(Some(&column.of(event))),
+            Field::Column(column) => {
+                // Columns of text know no dates, and columns of numbers compare as such.
+                let operand = match (&self.operand, column.is_number()) {
+                    (Operand::Text(text), true) if !self.searches() => text
+                        .trim()
+                        .parse()
+                        .map_or(Operand::Bool(true), Operand::Number),
+                    (Operand::Time(_), false) => Operand::Bool(true),
+                    (operand, _) => operand.clone(),
+                };
+                let adapted = Self {
+                    operand,
+                    ..self.clone()
+                };
+                adapted.holds(Some(&column.of(event)))
+            }
             Field::Unknown => self.holds(None),
             Field::Carried(bucket, _) => self.holds_in(match bucket {
                 Bucket::Inputs => &event.inputs,
@@ -362,7 +377,7 @@ fn operand(operator: Operator, kind: &str, value: &Value, place: &str) -> Result
     let text = shown(value);
     match (operator, kind) {
         (Operator::Contains | Operator::NotContains, _) => Ok(Operand::Text(text)),
-        (Operator::After | Operator::Before, _) | (_, "datetime") => match moment(value) {
+        (Operator::After | Operator::Before, _) | (_, "datetime") => match moment_or_text(value) {
             Some(time) => Ok(Operand::Time(time)),
             None => wrong("a date and time, as 2026-01-31T12:00:00Z, or milliseconds since 1970"),
         },
@@ -402,6 +417,12 @@ pub(crate) fn moment(value: &Value) -> Option<f64> {
     }
 }
 
+/// The same of text in a request, where a number may be text too.
+fn moment_or_text(value: &Value) -> Option<f64> {
+    let number = || value.as_str()?.trim().parse::<f64>().ok();
+    moment(value).or_else(|| number().filter(|number| number.is_finite()))
+}
+
 /// The same of text.
 pub(crate) fn time(text: &str) -> Option<f64> {
     let text = text.trim();
@@ -415,7 +436,7 @@ pub(crate) fn time(text: &str) -> Option<f64> {
     if let Ok(civil) = text.parse::<jiff::civil::DateTime>() {
         return utc(civil);
     }
-    text.parse::<f64>().ok().filter(|number| number.is_finite())
+    None
 }
 
 /// The value at a way of keys with dots between them; keys may hold dots themselves.

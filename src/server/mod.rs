@@ -25,6 +25,10 @@
 //! Knows the wire format and the attribute names; never the layer, the configuration or the client.
 
 mod filter;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+#[cfg_attr(test, allow(unreachable_pub, reason = "public for fuzzing alone"))]
+pub mod fuzzing;
 mod http;
 mod ingest;
 mod live;

@@ -204,3 +204,8 @@ pub(super) async fn delete(
 ) -> Answer {
     delete_in(&app, project, id).await
 }
+
+#[cfg(any(test, fuzzing))]
+pub(super) fn try_body(mut fields: Fields) {
+    let _ = definition(&mut fields);
+}

@@ -130,3 +130,8 @@ pub(super) async fn delete(State(app): State<Arc<App>>, Path(id): Path<String>) 
         .await?;
     Ok(Json(json!({"acknowledged": true, "deletedCount": 1})))
 }
+
+#[cfg(any(test, fuzzing))]
+pub(super) fn try_body(mut fields: Fields) {
+    let _ = definition(&mut fields, true);
+}

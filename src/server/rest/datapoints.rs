@@ -322,3 +322,11 @@ fn of_events(reader: &Reader<'_>, chosen: &Chosen) -> Result<Vec<Datapoint>, Fau
     }
     Ok(points)
 }
+
+#[cfg(any(test, fuzzing))]
+pub(super) fn try_body(mut fields: Fields) {
+    let _ = patch(&mut fields);
+    let mapping = Mapping::read(&mut fields).unwrap_or_default();
+    let rest = fields.rest();
+    let _ = (mapping.of_event(&rest), mapping.of_row(rest));
+}

@@ -532,3 +532,14 @@ fn put(map: &mut Map<String, Value>, way: &str, value: Value) {
         }
     }
 }
+
+#[cfg(any(test, fuzzing))]
+pub(super) fn try_body(mut fields: Fields) {
+    let range = fields.any("dateRange");
+    let range = span(range.as_ref(), "dateRange", ENDS).unwrap_or_default();
+    let shown = fields.texts("projections").unwrap_or_default();
+    let shown = shown.unwrap_or_default();
+    if let Ok(wanted) = wanted(fields, range, shown, 1, false) {
+        let _ = project("{\"a\": {\"b\": 1}}", &wanted.projections);
+    }
+}

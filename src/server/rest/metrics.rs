@@ -349,3 +349,8 @@ fn composite(definition: &Map<String, Value>, metrics: &Map<String, Value>) -> A
         json!({"success": true, "loading": false, "result": sum / weights, "explanation": null}),
     ))
 }
+
+#[cfg(any(test, fuzzing))]
+pub(super) fn try_body(mut fields: Fields) {
+    let _ = whole(&mut fields);
+}

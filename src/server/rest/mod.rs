@@ -164,6 +164,29 @@ fn moment_or_null(ms: Option<f64>) -> Value {
     ms.map_or(Value::Null, |ms| moment(ms).into())
 }
 
+/// Reads a body as every request does that has one, and forgets it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn try_bodies(content: &[u8]) {
+    use events::Shape;
+    for shape in [Shape::Strict, Shape::Legacy, Shape::Model] {
+        if let Ok(fields) = input::Fields::parse(content) {
+            let _ = events::new_event(fields, shape);
+        }
+    }
+    for read in [
+        events::try_body,
+        datapoints::try_body,
+        metrics::try_body,
+        configurations::try_body,
+        charts::try_body,
+        runs::try_body,
+    ] {
+        if let Ok(fields) = input::Fields::parse(content) {
+            read(fields);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -581,3 +581,8 @@ fn ways(values: &Map<String, Value>, above: &str, depth: usize, out: &mut Vec<St
         }
     }
 }
+
+#[cfg(any(test, fuzzing))]
+pub(super) fn try_body(mut fields: Fields) {
+    let _ = patch(&mut fields);
+}
