@@ -37,7 +37,8 @@ fn definition(fields: &mut Fields) -> Wrong<Map<String, Value>> {
         let end = |name: &str| {
             range.contains_key(name) || range.contains_key(name.trim_start_matches('$'))
         };
-        if !relative && !(end("$gte") && end("$lte")) {
+        let absolute = end("$gte") && end("$lte");
+        if !(relative || absolute) {
             return Err(fields.wrong(
                 "dateRange",
                 "an object with relative, or with $gte and $lte",

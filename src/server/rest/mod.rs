@@ -15,15 +15,15 @@ mod sessions;
 
 use super::App;
 use super::http::Problem;
+use super::store::documents::PROJECT;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Json, Router};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// What stands for the account, the workspace and the project: there is one of each here.
+/// What stands for the account and the workspace: there is one of each here.
 const ORGANISATION: &str = "local";
 const WORKSPACE: &str = "local";
-const PROJECT: &str = "local";
 
 type Answer = Result<Json<Value>, Problem>;
 type Route = fn(MethodFilter) -> MethodRouter<Arc<App>>;

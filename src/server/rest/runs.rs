@@ -3,9 +3,10 @@
 use super::input::{Fields, NAME, Query, Span, Wrong};
 use super::{Answer, App, PROJECT, moment, moment_or_null};
 use crate::server::filter::Condition;
-use crate::server::runs::{self as results, Aggregate, Comparison, Rules, Sample, Summary};
-use crate::server::store::documents::Kind;
-use crate::server::store::runs::{self as stored, Run, RunOrder, RunPatch, RunQuery, no_run};
+use crate::server::runs::Aggregate;
+use crate::server::store::runs::{
+    self as stored, Run, RunComparison, RunOrder, RunPatch, RunQuery, RunResult,
+};
 use crate::server::store::{Fault, Key, Reader, Search};
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -133,14 +134,9 @@ pub(super) async fn list(State(app): State<Arc<App>>, query: Query) -> Answer {
     })))
 }
 
-fn run_of(reader: &Reader<'_>, id: &str) -> Result<Run, Fault> {
-    let id = id.to_ascii_lowercase();
-    reader.run(&id)?.ok_or_else(|| no_run(&id))
-}
-
 /// `GET /v1/runs/{run_id}`.
 pub(super) async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answer {
-    let run = app.ask(move |reader| run_of(reader, &id)).await?;
+    let run = app.ask(move |reader| reader.known_run(&id)).await?;
     Ok(Json(json!({"evaluation": shown(&run)})))
 }
 
@@ -169,80 +165,6 @@ fn aggregate(query: &Query) -> Wrong<Aggregate> {
     Ok(name.and_then(Aggregate::named).unwrap_or_default())
 }
 
-/// A run with what its events measured.
-struct Measured {
-    run: Run,
-    samples: Vec<Sample>,
-    kinds: BTreeSet<(String, String)>,
-}
-
-fn measured(reader: &Reader<'_>, id: &str, conditions: &[Condition]) -> Result<Measured, Fault> {
-    let run = run_of(reader, id)?;
-    let sessions = reader.run_sessions(&run)?;
-    let only = match conditions.is_empty() {
-        true => None,
-        false => {
-            let search = Search {
-                conditions: conditions.to_vec(),
-                sessions: Some(sessions.clone()),
-                limit: u64::MAX,
-                ..Search::default()
-            };
-            let keys = reader.search(&search)?.keys;
-            Some(keys.into_iter().collect::<HashSet<Key>>())
-        }
-    };
-    Ok(Measured {
-        samples: reader.samples(&sessions, only.as_ref())?,
-        kinds: reader.event_kinds(&sessions)?,
-        run,
-    })
-}
-
-/// What is known of metrics: their definitions, and the ranges that runs bring.
-fn rules(reader: &Reader<'_>, runs: &[&Run]) -> Result<Rules, Fault> {
-    let mut rules = Rules::default();
-    for metric in reader.documents(Kind::Metric, PROJECT)? {
-        rules.define(&metric.name, &metric.content);
-    }
-    for run in runs {
-        rules.ranges(&run.passing_ranges);
-    }
-    Ok(rules)
-}
-
-/// The result of a run: for the API, and for pages.
-pub(in crate::server) fn summary_of(
-    reader: &Reader<'_>,
-    id: &str,
-    conditions: &[Condition],
-    aggregate: Aggregate,
-) -> Result<(Run, Summary, BTreeSet<(String, String)>), Fault> {
-    let measured = measured(reader, id, conditions)?;
-    let rules = rules(reader, &[&measured.run])?;
-    let summary = results::summary(&measured.samples, &rules, aggregate);
-    Ok((measured.run, summary, measured.kinds))
-}
-
-/// How a run compares with an older one: for the API, and for pages.
-pub(in crate::server) fn comparison_of(
-    reader: &Reader<'_>,
-    (new, old): (&str, &str),
-    conditions: &[Condition],
-    aggregate: Aggregate,
-) -> Result<(Run, Run, Comparison), Fault> {
-    let new = measured(reader, new, conditions)?;
-    let old = measured(reader, old, conditions)?;
-    let rules = rules(reader, &[&old.run, &new.run])?;
-    let comparison = results::compare(
-        (&new.samples, &new.kinds),
-        (&old.samples, &old.kinds),
-        &rules,
-        aggregate,
-    );
-    Ok((new.run, old.run, comparison))
-}
-
 /// `GET /v1/runs/{run_id}/summary` and `/v1/runs/{run_id}/result`.
 pub(super) async fn summary(
     State(app): State<Arc<App>>,
@@ -251,8 +173,12 @@ pub(super) async fn summary(
 ) -> Answer {
     let aggregate = aggregate(&query)?;
     let conditions = query.conditions("filters")?;
-    let found = app.ask(move |reader| summary_of(reader, &id, &conditions, aggregate));
-    let (run, summary, kinds) = found.await?;
+    let found = app.ask(move |reader| reader.run_result(&id, &conditions, aggregate));
+    let RunResult {
+        run,
+        summary,
+        kinds,
+    } = found.await?;
     let ended = !matches!(run.status.as_str(), "failed" | "cancelled");
     let events: Vec<Value> = kinds
         .iter()
@@ -282,7 +208,7 @@ pub(super) async fn metrics(
     let range = query.span("dateRange")?;
     let conditions = query.conditions("filters")?;
     let found = app.ask(move |reader| {
-        let run = run_of(reader, &id)?;
+        let run = reader.known_run(&id)?;
         let sessions = reader.run_sessions(&run)?;
         let search = Search {
             conditions,
@@ -329,8 +255,12 @@ pub(super) async fn compare(
 ) -> Answer {
     let aggregate = aggregate(&query)?;
     let conditions = query.conditions("filters")?;
-    let found = app.ask(move |reader| comparison_of(reader, (&new, &old), &conditions, aggregate));
-    let (new, old, comparison) = found.await?;
+    let found = app.ask(move |reader| reader.run_comparison((&new, &old), &conditions, aggregate));
+    let RunComparison {
+        new,
+        old,
+        comparison,
+    } = found.await?;
     Ok(Json(json!({
         "metrics": comparison.metrics,
         "commonDatapoints": comparison.common,
@@ -419,7 +349,7 @@ impl Paired {
         reader: &Reader<'_>,
         run: &str,
     ) -> Result<(HashMap<Place, Key>, Vec<Place>), Fault> {
-        let run = run_of(reader, run)?;
+        let run = reader.known_run(run)?;
         let sessions = reader.run_sessions(&run)?;
         let samples = reader.samples(&sessions, None)?;
         let datapoints: HashMap<&str, &str> = samples
@@ -516,7 +446,7 @@ async fn schema(app: &App, range: Span, of: Of) -> Answer {
             Of::Everything => None,
             Of::Runs => Some(reader.sessions_of_runs()?),
             Of::Run(id) => {
-                let found = run_of(reader, id)?;
+                let found = reader.known_run(id)?;
                 run = Some(found.run_id.clone());
                 Some(reader.run_sessions(&found)?)
             }

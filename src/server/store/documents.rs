@@ -6,6 +6,9 @@ use super::{Fault, Reader, now_ms};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
+/// The one project that is here unless a request names another.
+pub(crate) const PROJECT: &str = "local";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Metric,

@@ -1,10 +1,13 @@
 //! Experiment runs, and what the events of their sessions measured. Knows the tables, not how results are made of it.
 
 use super::datasets::{json, read, shown};
+use super::documents::{Kind, PROJECT};
+use super::search::Search;
 use super::search::list;
 use super::write::parse;
 use super::{Fault, Key, Reader, now_ms};
-use crate::server::runs::{Sample, Score};
+use crate::server::filter::Condition;
+use crate::server::runs::{self as results, Aggregate, Comparison, Rules, Sample, Score, Summary};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Row, params, params_from_iter};
 use serde_json::{Map, Value};
@@ -82,6 +85,33 @@ pub(crate) struct Runs {
     pub(crate) total: u64,
     /// How many there are at all.
     pub(crate) unfiltered: u64,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub(crate) struct RunResult {
+    pub(crate) run: Run,
+    pub(crate) summary: Summary,
+    /// Names and types of its events, each once.
+    pub(crate) kinds: Kinds,
+}
+
+/// How a run compares with an older one.
+#[derive(Clone, Debug)]
+pub(crate) struct RunComparison {
+    pub(crate) new: Run,
+    pub(crate) old: Run,
+    pub(crate) comparison: Comparison,
+}
+
+/// Names and types of events.
+pub(crate) type Kinds = BTreeSet<(String, String)>;
+
+/// A run with what its events measured.
+struct Measured {
+    run: Run,
+    samples: Vec<Sample>,
+    kinds: Kinds,
 }
 
 pub(crate) fn no_run(id: &str) -> Fault {
@@ -236,6 +266,86 @@ impl Reader<'_> {
         rows.next().transpose()
     }
 
+    /// The same, for those who need it to be there.
+    pub(crate) fn known_run(&self, id: &str) -> Result<Run, Fault> {
+        let id = id.to_ascii_lowercase();
+        self.run(&id)?.ok_or_else(|| no_run(&id))
+    }
+
+    /// What a run came to. Where there are conditions, only events that meet them count.
+    pub(crate) fn run_result(
+        &self,
+        id: &str,
+        conditions: &[Condition],
+        aggregate: Aggregate,
+    ) -> Result<RunResult, Fault> {
+        let measured = self.measured(id, conditions)?;
+        let rules = self.rules(&[&measured.run])?;
+        Ok(RunResult {
+            summary: results::summary(&measured.samples, &rules, aggregate),
+            kinds: measured.kinds,
+            run: measured.run,
+        })
+    }
+
+    /// How the new run compares with the old one.
+    pub(crate) fn run_comparison(
+        &self,
+        (new, old): (&str, &str),
+        conditions: &[Condition],
+        aggregate: Aggregate,
+    ) -> Result<RunComparison, Fault> {
+        let new = self.measured(new, conditions)?;
+        let old = self.measured(old, conditions)?;
+        let rules = self.rules(&[&old.run, &new.run])?;
+        let comparison = results::compare(
+            (&new.samples, &new.kinds),
+            (&old.samples, &old.kinds),
+            &rules,
+            aggregate,
+        );
+        Ok(RunComparison {
+            new: new.run,
+            old: old.run,
+            comparison,
+        })
+    }
+
+    fn measured(&self, id: &str, conditions: &[Condition]) -> Result<Measured, Fault> {
+        let run = self.known_run(id)?;
+        let sessions = self.run_sessions(&run)?;
+        let only = match conditions.is_empty() {
+            true => None,
+            false => {
+                let search = Search {
+                    conditions: conditions.to_vec(),
+                    sessions: Some(sessions.clone()),
+                    limit: u64::MAX,
+                    ..Search::default()
+                };
+                let keys = self.search(&search)?.keys;
+                Some(keys.into_iter().collect::<HashSet<Key>>())
+            }
+        };
+        Ok(Measured {
+            samples: self.samples(&sessions, only.as_ref())?,
+            kinds: self.event_kinds(&sessions)?,
+            run,
+        })
+    }
+
+    /// What is known of metrics: their definitions, and the ranges that runs bring.
+    fn rules(&self, runs: &[&Run]) -> Result<Rules, Fault> {
+        let mut rules = Rules::default();
+        for metric in self.documents(Kind::Metric, PROJECT)? {
+            rules.define(&metric.name, &metric.content);
+        }
+        for run in runs {
+            rules.ranges(&run.passing_ranges);
+        }
+        Ok(rules)
+    }
+
     /// Runs as the query wants them; the newest first, if it does not say.
     pub(crate) fn runs(&self, query: &RunQuery) -> rusqlite::Result<Runs> {
         let (condition, mut values) = query.sql();
@@ -362,10 +472,7 @@ impl Reader<'_> {
     }
 
     /// The names and types of the events in these sessions, each once.
-    pub(crate) fn event_kinds(
-        &self,
-        sessions: &[i64],
-    ) -> rusqlite::Result<BTreeSet<(String, String)>> {
+    fn event_kinds(&self, sessions: &[i64]) -> rusqlite::Result<Kinds> {
         let mut statement = self.db.prepare_cached(
             "SELECT DISTINCT e.name, e.kind FROM events e WHERE e.session IN (SELECT value FROM json_each(?1))
              UNION SELECT DISTINCT s.name, 'session' FROM sessions s

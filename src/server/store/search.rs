@@ -235,7 +235,6 @@ impl Reader<'_> {
         loop {
             // Of the same moment, the session comes after its events: it began first.
             let key = match (event, session) {
-                (None, None) => break,
                 (Some((started, key)), other)
                     if other.is_none_or(|(other, _)| started >= other) =>
                 {
@@ -246,7 +245,7 @@ impl Reader<'_> {
                     session = sessions.next(&mut session_rows)?;
                     key
                 }
-                (Some(_), None) => break,
+                (_, None) => break,
             };
             if at >= search.offset && at < most {
                 found.keys.push(key);
