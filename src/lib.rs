@@ -128,6 +128,9 @@ pub mod docs {
     pub mod redaction {}
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
+    #[cfg(feature = "server")]
+    #[doc = include_str!("docs/server.md")]
+    pub mod server {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

@@ -12,9 +12,11 @@
 //! # }
 //! ```
 //!
-//! It takes OTLP over HTTP, protobuf or JSON, at `/opentelemetry/v1/traces` and `/v1/traces`, and the platform's
-//! `/session/start` and `/events`; spans of other SDKs show up too. It listens on loopback only, unless told otherwise,
-//! and asks for no key. The command `hh dev` (feature `cli`) is the same server in a process of its own.
+//! It takes OTLP over HTTP, protobuf or JSON, at `/opentelemetry/v1/traces` and `/v1/traces`, and answers the platform's
+//! REST API, whose official Python client cannot tell the difference: see [`docs::server`](crate::docs::server). Spans of
+//! other SDKs show up too. It listens on loopback only, unless told otherwise, and asks for no key, unless
+//! [`require_key`](Builder::require_key) says so. The command `hh dev` (feature `cli`) is the same server in a process of
+//! its own.
 //!
 //! Attributes become fields of events as the platform has them: HoneyHive's own, those of the OpenTelemetry GenAI
 //! conventions (current and older), of OpenInference and of Traceloop, and what rig, adk-rust, langchain-rust, swiftide and
