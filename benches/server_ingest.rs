@@ -343,9 +343,15 @@ impl Client {
             }
             let length = head
                 .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))
-                .ok_or("no length")?
-                .parse::<usize>()?;
+                .find_map(|line| line.strip_prefix("content-length: "));
+            let Some(length) = length else {
+                // In parts, of which the last is empty.
+                match content.ends_with(b"\r\n0\r\n\r\n") {
+                    true => return Ok(content.len() - end - 4),
+                    false => continue,
+                }
+            };
+            let length = length.parse::<usize>()?;
             if content.len() >= end + 4 + length {
                 return Ok(length);
             }

@@ -25,8 +25,16 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/traces", post(ingest::traces))
         .merge(rest::router())
         .fallback(pages::not_found)
+        .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this address is not asked with this method",
+    )
 }
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \

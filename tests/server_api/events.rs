@@ -3,6 +3,7 @@
 use super::{names, refused, text};
 use crate::server_support::{span, start};
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
 
 #[test]
 fn events_are_read_changed_and_deleted() {
@@ -368,4 +369,56 @@ fn pages_date_ranges_and_projections() {
         400,
         "limit",
     );
+}
+
+#[test]
+fn a_large_export_comes_in_parts_and_whole() {
+    let running = start();
+    let session = running.session("s", &json!({}));
+    let large = "é\"\\".repeat(30_000);
+    let events: Vec<Value> = (0..20)
+        .map(|n| {
+            json!({"event_type": "tool", "event_name": format!("e{n}"), "session_id": session,
+                "inputs": {"large": large}, "metadata": {"n": n}})
+        })
+        .collect();
+    running.ask("POST", "/v1/events/batch", &json!({"events": events}));
+    let address = running.server.local_addr();
+    let body = json!({"filters": [{"field": "event_type", "operator": "is", "value": "tool", "type": "string"}]});
+    let answer = running.json("POST", "/v1/events/export", &body);
+    assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+    let mut parts = answer.body.as_slice();
+    let mut whole = Vec::new();
+    loop {
+        let end = parts.windows(2).position(|two| two == b"\r\n").unwrap();
+        let length = std::str::from_utf8(&parts[..end]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        whole.extend_from_slice(&parts[end + 2..end + 2 + length]);
+        parts = &parts[end + 4 + length..];
+        if length == 0 {
+            break;
+        }
+    }
+    let found: Value = serde_json::from_slice(&whole).unwrap();
+    let found_events = found["events"].as_array().unwrap();
+    assert_eq!((&found["count"], found_events.len()), (&json!(20), 20));
+    assert!(
+        found_events
+            .iter()
+            .all(|event| event["inputs"]["large"] == large.as_str())
+    );
+
+    // Whoever goes away in the middle holds nothing up.
+    for _ in 0..12 {
+        let body = b"{}";
+        let head = format!(
+            "POST /v1/events/export HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        stream.read_exact(&mut [0; 64]).unwrap();
+    }
+    assert_eq!(running.fetch("/v1/runs")["evaluations"], json!([]));
 }

@@ -311,6 +311,11 @@ fn wrong_requests_name_the_field() {
     for (method, path, body, named) in cases {
         refused(&running.json(method, path, body), 400, named);
     }
+    refused(
+        &running.json("PATCH", "/v1/datasets", &json!({})),
+        405,
+        "this method",
+    );
     for [_, method, template] in operations() {
         if method == "GET" || method == "DELETE" || template.ends_with("/deploy") {
             continue;

@@ -6,23 +6,33 @@ use super::{Answer, App};
 use crate::server::filter;
 use crate::server::http::Problem;
 use crate::server::mapping::Mapped;
-use crate::server::store::runs::no_run;
 use crate::server::store::{
     Fault, NewEvent, Op, Outcome, Reader, Search, SessionPatch, Update, now_ms,
 };
 use crate::server::types::{Buckets, EventKind};
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::mpsc;
 
 const TYPES: [&str; 4] = ["model", "tool", "chain", "session"];
 /// Most events of one export.
 const EXPORT: u64 = 7500;
 /// Most events of one page of a search.
 const PAGE: u64 = 1000;
+/// Bytes of one part of a large answer, about.
+const PART: usize = 256 << 10;
+/// How long a client may take to accept one.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How strictly an event is read: the current routes refuse what they do not know, the older ones fill in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -384,7 +394,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, Path(event_id): Path<Str
     }
 }
 
-fn json_text(text: String) -> Response {
+fn json_text(text: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
@@ -451,16 +461,57 @@ fn wanted(
     Ok(wanted)
 }
 
+type Part = Result<Bytes, Problem>;
+
+/// What is found, as JSON text. A small page is answered at once, a large one part by part as it is read, so that memory
+/// stays flat.
 async fn found(app: &App, wanted: Wanted) -> Result<Response, Problem> {
-    let text = app.ask(move |reader| page(reader, wanted));
-    Ok(json_text(text.await?))
+    let (sender, mut rest) = mpsc::channel(2);
+    let store = app.store.clone();
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let send = |part: Part| {
+            let sent = tokio::time::timeout(PATIENCE, sender.send(part));
+            matches!(runtime.block_on(sent), Ok(Ok(())))
+        };
+        if let Err(fault) = store.read(|reader| page(reader, wanted, &send)) {
+            send(Err(fault.into()));
+        }
+    });
+    let first = rest.recv().await;
+    let first = first.ok_or_else(|| Problem::broken("a query failed"))??;
+    let Some(second) = rest.recv().await.transpose()? else {
+        return Ok(json_text(first));
+    };
+    let ahead = VecDeque::from([first, second]);
+    Ok(json_text(Body::from_stream(Parts { ahead, rest })))
 }
 
-/// A page of events as JSON text. Stored values are JSON already: they are not read, but passed on.
-fn page(reader: &Reader<'_>, mut wanted: Wanted) -> Result<String, Fault> {
+/// A body that is made while it is sent.
+struct Parts {
+    ahead: VecDeque<Bytes>,
+    rest: mpsc::Receiver<Part>,
+}
+
+impl futures_core::Stream for Parts {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(part) = self.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(part)));
+        }
+        // Too late for a status: the connection ends, and the client sees that something is missing.
+        let broken = |problem: Problem| std::io::Error::other(problem.message().to_owned());
+        let part = self.rest.poll_recv(context);
+        part.map(|part| part.map(|part| part.map_err(broken)))
+    }
+}
+
+/// Writes a page of events as JSON text. Stored values are JSON already: they are not read, but passed on. Ends early when
+/// nobody takes a part.
+fn page(reader: &Reader<'_>, mut wanted: Wanted, send: &dyn Fn(Part) -> bool) -> Result<(), Fault> {
     if let Some(id) = &wanted.run {
-        let id = id.to_ascii_lowercase();
-        let run = reader.run(&id)?.ok_or_else(|| no_run(&id))?;
+        let run = reader.known_run(id)?;
         wanted.search.sessions = Some(reader.run_sessions(&run)?);
     }
     let found = reader.search(&wanted.search)?;
@@ -468,26 +519,28 @@ fn page(reader: &Reader<'_>, mut wanted: Wanted) -> Result<String, Fault> {
     let mut first = true;
     let mut one = String::new();
     for key in found.keys {
-        let before = out.len();
+        one.clear();
+        if !reader.write_event(key, &mut one)? {
+            continue;
+        }
         if !first {
             out.push(',');
         }
-        let written = match wanted.projections.is_empty() {
-            true => reader.write_event(key, &mut out)?,
-            false => {
-                one.clear();
-                let written = reader.write_event(key, &mut one)?;
-                out.push_str(&project(&one, &wanted.projections));
-                written
+        first = false;
+        match wanted.projections.is_empty() {
+            true => out.push_str(&one),
+            false => out.push_str(&project(&one, &wanted.projections)),
+        }
+        if out.len() >= PART {
+            let part = std::mem::replace(&mut out, String::with_capacity(PART + PART / 4));
+            if !send(Ok(part.into())) {
+                return Ok(());
             }
-        };
-        match written {
-            true => first = false,
-            false => out.truncate(before),
         }
     }
     out.push_str(&format!("],\"count\":{}}}", found.count));
-    Ok(out)
+    send(Ok(out.into()));
+    Ok(())
 }
 
 /// The fields of an event that are asked for, with dots between the parts of their names.
