@@ -401,8 +401,8 @@ impl Reader<'_> {
         let mut places = HashMap::new();
         let mut statement = self.db.prepare_cached(
             "SELECT s.id, s.session_id, s.name, s.metadata, s.metrics,
-                s.error IS NOT NULL OR EXISTS (SELECT 1 FROM events e WHERE e.session = s.id
-                    AND e.error IS NOT NULL AND (e.parent_id IS NULL OR e.parent_id = s.session_id))
+                s.error IS NOT NULL OR (s.errors > 0 AND EXISTS (SELECT 1 FROM events e WHERE e.session = s.id
+                    AND e.error IS NOT NULL AND (e.parent_id IS NULL OR e.parent_id = s.session_id)))
              FROM sessions s WHERE s.id IN (SELECT value FROM json_each(?1)) ORDER BY s.started, s.id",
         )?;
         let mut found = statement.query([&rows])?;

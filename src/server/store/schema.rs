@@ -85,6 +85,7 @@ const STEPS: &[&str] = &[
     ALTER TABLE events ADD COLUMN children TEXT;
     ALTER TABLE sessions ADD COLUMN children TEXT;
     CREATE INDEX events_started ON events (started);
+    CREATE INDEX events_kind ON events (kind, started, name);
     CREATE INDEX sessions_run ON sessions (
         (CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.run_id') END)
     );
@@ -118,6 +119,7 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (dataset, datapoint)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX links_datapoint ON links (datapoint);
+    CREATE INDEX links_order ON links (dataset, position);
 
     CREATE TABLE runs (
         id          INTEGER PRIMARY KEY,
@@ -170,6 +172,7 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (queue, event_id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX queued_event ON queued (event_id);
+    CREATE INDEX queued_order ON queued (queue, position);
 ",
 ];
 
