@@ -113,6 +113,14 @@ fn runs_are_summed_up_from_their_events() {
         json!({"score": 1.0, "exact": true})
     );
 
+    // Two events of one name in one session are two.
+    let session = text(&object["event_ids"][0]);
+    running.event(
+        &json!({"event_type": "chain", "event_name": "answer", "inputs": {}, "session_id": session,
+        "metrics": {"other": 1}}),
+    );
+    assert_eq!(running.fetch(&format!("{path}/metrics"))["totalEvents"], 5);
+
     // An error at the root fails its datapoint; one below it does not.
     let session = text(&object["event_ids"][2]);
     let child = running.event(&json!({"event_type": "tool", "inputs": {}, "session_id": session, "parent_id": "p", "error": "handled"}));
@@ -156,7 +164,7 @@ fn runs_are_summed_up_from_their_events() {
             .is_some()
     );
     let exported = running.ask("POST", "/v1/events/export", &json!({"evaluation_id": id}));
-    assert_eq!(exported["count"], 14);
+    assert_eq!(exported["count"], 15);
 }
 
 #[test]

@@ -223,23 +223,25 @@ pub(super) async fn metrics(
     });
     let mut events = Vec::new();
     for sample in found.await? {
-        let mut groups: BTreeMap<(String, String), Map<String, Value>> = BTreeMap::new();
-        for score in &sample.scores {
-            let group = (score.event_name.clone(), score.event_type.clone());
-            let metrics = groups.entry(group).or_default();
-            metrics.insert(score.metric.clone(), score.value());
-        }
-        for ((name, kind), metrics) in groups {
+        for scores in sample
+            .scores
+            .chunk_by(|one, other| one.event == other.event)
+        {
+            let Some(of) = scores.first() else {
+                continue;
+            };
             let mut metadata = Map::new();
             if let Some(id) = &sample.datapoint_id {
                 metadata.insert("datapoint_id".to_owned(), id.clone().into());
             }
+            let metrics = scores.iter();
+            let metrics = metrics.map(|score| (score.metric.clone(), score.value()));
             events.push(json!({
-                "event_name": name,
-                "event_type": kind,
+                "event_name": of.event_name,
+                "event_type": of.event_type,
                 "session_id": sample.session_id,
                 "metadata": metadata,
-                "metrics": metrics,
+                "metrics": metrics.collect::<Map<String, Value>>(),
             }));
         }
     }

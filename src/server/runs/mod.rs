@@ -32,6 +32,8 @@ pub(crate) struct Score {
     pub(crate) metric: String,
     pub(crate) event_name: String,
     pub(crate) event_type: String,
+    /// Which of the session's events it is of, by their order among those that measured something.
+    pub(crate) event: usize,
     pub(crate) value: f64,
     /// It was true or false, which count as 1 and 0.
     pub(crate) boolean: bool,
@@ -46,17 +48,19 @@ impl Score {
         metrics: &Map<String, Value>,
         out: &mut Vec<Self>,
     ) {
-        Self::add(event_name, event_type, "", metrics, 0, out);
+        let event = out.last().map_or(0, |score| score.event + 1);
+        let of = Self {
+            metric: String::new(),
+            event_name: event_name.to_owned(),
+            event_type: event_type.to_owned(),
+            event,
+            value: 0.0,
+            boolean: false,
+        };
+        of.add("", metrics, 0, out);
     }
 
-    fn add(
-        event_name: &str,
-        event_type: &str,
-        above: &str,
-        metrics: &Map<String, Value>,
-        depth: usize,
-        out: &mut Vec<Self>,
-    ) {
+    fn add(&self, above: &str, metrics: &Map<String, Value>, depth: usize, out: &mut Vec<Self>) {
         for (key, value) in metrics {
             let metric = match above.is_empty() {
                 true => key.clone(),
@@ -69,17 +73,16 @@ impl Score {
                     None => continue,
                 },
                 Value::Object(group) if depth < 4 => {
-                    Self::add(event_name, event_type, &metric, group, depth + 1, out);
+                    self.add(&metric, group, depth + 1, out);
                     continue;
                 }
                 _ => continue,
             };
             out.push(Self {
                 metric,
-                event_name: event_name.to_owned(),
-                event_type: event_type.to_owned(),
                 value,
                 boolean,
+                ..self.clone()
             });
         }
     }
