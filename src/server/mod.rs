@@ -161,7 +161,7 @@ impl Builder {
     pub const DEFAULT_PORT: u16 = 4318;
 
     /// Listens on this host; [`DEFAULT_HOST`](Self::DEFAULT_HOST) otherwise. Anyone who reaches a host beyond loopback
-    /// can read and write everything.
+    /// can read and write everything, unless [`require_key`](Self::require_key) asks for a key.
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = host.into();
         self

@@ -394,7 +394,7 @@ pub(super) async fn delete(State(app): State<Arc<App>>, Path(event_id): Path<Str
     }
 }
 
-fn json_text(text: impl IntoResponse) -> Response {
+pub(super) fn json_text(text: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 

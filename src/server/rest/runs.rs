@@ -1,15 +1,19 @@
 //! Experiment runs: kept, summed up, compared.
 
+use super::events::json_text;
 use super::input::{Fields, NAME, Query, Span, Wrong};
 use super::{Answer, App, PROJECT, moment, moment_or_null};
 use crate::server::filter::Condition;
-use crate::server::runs::Aggregate;
+use crate::server::http::Problem;
+use crate::server::runs::{Aggregate, DatapointResult, Detail};
 use crate::server::store::runs::{
     self as stored, Run, RunComparison, RunOrder, RunPatch, RunQuery, RunResult,
 };
 use crate::server::store::{Fault, Key, Reader, Search};
 use axum::Json;
 use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -165,38 +169,66 @@ fn aggregate(query: &Query) -> Wrong<Aggregate> {
     Ok(name.and_then(Aggregate::named).unwrap_or_default())
 }
 
+/// The result of a run, as it goes out.
+#[derive(Serialize)]
+struct RunAnswer {
+    status: String,
+    success: bool,
+    passed: Vec<String>,
+    failed: Vec<String>,
+    metrics: Aggregates,
+    datapoints: Vec<DatapointResult>,
+    event_details: Vec<Heading>,
+    run_object: Value,
+}
+
+#[derive(Serialize)]
+struct Aggregates {
+    aggregation_function: &'static str,
+    details: Vec<Detail>,
+}
+
+#[derive(Serialize)]
+struct Heading {
+    event_name: String,
+    event_type: String,
+}
+
 /// `GET /v1/runs/{run_id}/summary` and `/v1/runs/{run_id}/result`.
 pub(super) async fn summary(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     query: Query,
-) -> Answer {
+) -> Result<Response, Problem> {
     let aggregate = aggregate(&query)?;
     let conditions = query.conditions("filters")?;
-    let found = app.ask(move |reader| reader.run_result(&id, &conditions, aggregate));
-    let RunResult {
-        run,
-        summary,
-        kinds,
-    } = found.await?;
-    let ended = !matches!(run.status.as_str(), "failed" | "cancelled");
-    let events: Vec<Value> = kinds
-        .iter()
-        .map(|(name, kind)| json!({"event_name": name, "event_type": kind}))
-        .collect();
-    Ok(Json(json!({
-        "status": run.status,
-        "success": ended && summary.failed.is_empty(),
-        "passed": summary.passed,
-        "failed": summary.failed,
-        "metrics": {
-            "aggregation_function": aggregate.name(),
-            "details": summary.metrics,
-        },
-        "datapoints": summary.datapoints,
-        "event_details": events,
-        "run_object": shown(&run),
-    })))
+    let answer = app.ask(move |reader| {
+        let RunResult {
+            run,
+            summary,
+            kinds,
+        } = reader.run_result(&id, &conditions, aggregate)?;
+        let ended = !matches!(run.status.as_str(), "failed" | "cancelled");
+        let headings = kinds.into_iter().map(|(event_name, event_type)| Heading {
+            event_name,
+            event_type,
+        });
+        let answer = RunAnswer {
+            success: ended && summary.failed.is_empty(),
+            run_object: shown(&run),
+            status: run.status,
+            passed: summary.passed,
+            failed: summary.failed,
+            metrics: Aggregates {
+                aggregation_function: aggregate.name(),
+                details: summary.metrics,
+            },
+            datapoints: summary.datapoints,
+            event_details: headings.collect(),
+        };
+        Ok(serde_json::to_string(&answer).unwrap_or_default())
+    });
+    Ok(json_text(answer.await?))
 }
 
 /// `GET /v1/runs/{run_id}/metrics`: what single events measured.

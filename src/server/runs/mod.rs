@@ -5,7 +5,7 @@ mod compare;
 mod summary;
 
 pub(crate) use compare::{Comparison, compare};
-pub(crate) use summary::{Rules, Summary, summary};
+pub(crate) use summary::{DatapointResult, Detail, Rules, Summary, summary};
 
 use serde_json::{Map, Value};
 

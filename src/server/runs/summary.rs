@@ -99,7 +99,7 @@ pub(crate) struct Ends {
 }
 
 /// The result of a run.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
     /// Ids of the datapoints that passed.
     pub(crate) passed: Vec<String>,

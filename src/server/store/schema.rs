@@ -89,6 +89,7 @@ const STEPS: &[&str] = &[
     CREATE INDEX sessions_run ON sessions (
         (CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.run_id') END)
     );
+    CREATE INDEX bodies_metadata ON bodies (id, metadata);
     CREATE INDEX bodies_metrics ON bodies (id, metrics) WHERE metrics <> '{}';
 
     CREATE TABLE datasets (

@@ -2,7 +2,6 @@
 //! an event carries is read row by row, so that memory stays flat whatever is searched.
 
 use super::read::Reader;
-use super::write::parse;
 use crate::server::filter::{Column, Condition};
 use crate::server::types::Bucket;
 use rusqlite::types::{Value as Sql, ValueRef};
@@ -141,8 +140,11 @@ impl<'s> Part<'s> {
             if condition.contains("s.session_id") {
                 from += " JOIN sessions s ON s.id = e.session";
             }
-            if !columns.is_empty() {
-                from += " JOIN bodies b ON b.id = e.id";
+            match columns.as_slice() {
+                [] => {}
+                // Metadata alone, which is asked most, is read from an index: a tenth of the bytes.
+                ["metadata"] => from += " JOIN bodies b INDEXED BY bodies_metadata ON b.id = e.id",
+                _ => from += " JOIN bodies b ON b.id = e.id",
             }
         }
         Self {
@@ -176,7 +178,7 @@ impl<'s> Part<'s> {
     fn meets(&self, row: &Row<'_>) -> rusqlite::Result<bool> {
         for (place, condition) in &self.asked {
             let text = row.get_ref(place + 2)?.as_str()?;
-            if !condition.may_hold(text) || !condition.holds_in(&parse(text)) {
+            if !condition.holds_in_text(text) {
                 return Ok(false);
             }
         }
