@@ -190,10 +190,18 @@ impl Condition {
                 ));
             }
         };
+        let field = field(name);
+        let mut operand = operand(*operator, kind, value, place)?;
+        // Ids are kept in small letters, however they came.
+        if let Field::Column(Column::EventId | Column::SessionId | Column::ParentId) = field
+            && let Operand::Text(id) = &mut operand
+        {
+            id.make_ascii_lowercase();
+        }
         Ok(Self {
-            field: field(name),
+            field,
             operator: *operator,
-            operand: operand(*operator, kind, value, place)?,
+            operand,
         })
     }
 

@@ -308,6 +308,10 @@ fn filters_ask_columns_and_values_by_their_types() {
         );
         is(hostile, "exists", json!(null), "string", &[]);
     }
+    // Ids are the same in capitals.
+    let id = session.to_uppercase();
+    let by_id = json!([{"field": "session_id", "operator": "is", "value": id}]);
+    assert_eq!(running.found(&by_id).len(), 4);
     // Sessions are found as events of their type.
     let sessions = json!([{"field": "event_type", "operator": "is", "value": "session"}]);
     assert_eq!(running.found(&sessions), ["home"]);
