@@ -56,7 +56,7 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `rustls` | ✔ | `https://` endpoints, by rustls with the platform's certificates |
-//! | `server` | | the local server: SQLite, web pages |
+//! | `server` | | the local server: SQLite, REST API, web pages |
 //! | `cli` | | the command `hh`, and the server with it |
 //! | `testing` | | the events of a closure, for your own tests: `honeyhive::testing` |
 
