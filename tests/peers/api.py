@@ -143,6 +143,9 @@ def export(session):
     )
     dated = [event.model_dump(exclude_none=True) for event in dated.events]
     assert dated == [{"event_name": "tool-1", "inputs": {"n": 1}}], dated
+    listed = client.events.list({"filters": [{"field": "session_id", "operator": "is", "value": session, "type": "string"}],
+                                 "limit": 2})
+    assert len(listed.events) == 2
     searched = events.searchEvents(
         config,
         data=m.SearchEventsRequest(
@@ -205,6 +208,7 @@ def datasets_and_datapoints(event_id):
         ),
     ).datapoint_ids
     assert client.datapoints.get(added[0]).datapoint[0].metadata == {"rest": 1}
+    assert client.datasets.list(name="set").datasets[0].id == client.datasets.get_dataset(dataset).datasets[0].id
     listed = client.datasets.list(dataset_id=dataset).datasets[0]
     assert listed.name == "set" and listed.datapoints == [made, *added]
     assert {point.id for point in client.datapoints.list(dataset_name="set").datapoints} == {made, *added}
@@ -238,6 +242,7 @@ def metrics_and_versions():
                               threshold={"min": 0.5})
     ).metric_id
     metric = client.metrics.get_metric(made)[0]
+    assert [one.id for one in client.metrics.list(type="LLM")] == [made] and not client.metrics.list(type="HUMAN")
     assert metric.name == "quality" and metric.threshold == {"min": 0.5} and metric.filters.filterArray == []
     assert client.metrics.update(m.UpdateMetricRequest(id=made, description="better")).updated
     metrics.updateMetric(config, metric_id=made, data=m.UpdateMetricRequest(enabled_in_prod=True))
