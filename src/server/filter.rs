@@ -11,6 +11,8 @@ use std::fmt;
 
 /// Most filters of one request.
 const MOST: usize = 50;
+/// Most bytes of a field's name.
+pub(crate) const LONGEST: usize = 1000;
 
 /// A field of its own in the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +165,9 @@ impl Condition {
         let text = |name: &str| filter.get(name).and_then(Value::as_str);
         let name = text("field").filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| format!("{place}.field is required"))?;
+        if name.len() > LONGEST {
+            return Err(format!("{place}.field is longer than {LONGEST} bytes"));
+        }
         let operator = text("operator").ok_or_else(|| format!("{place}.operator is required"))?;
         let known = OPERATORS.iter().find(|(known, _)| *known == operator);
         let Some((_, operator)) = known else {

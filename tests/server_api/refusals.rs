@@ -414,6 +414,20 @@ fn strangers_bombs_and_scripts_reach_nothing() {
         400
     );
 
+    let dots = ".".repeat(5000);
+    let filters = json!({"filters": [{"field": format!("metadata.{dots}"), "operator": "exists", "value": null}]});
+    refused(
+        &running.json("POST", "/v1/events/search", &filters),
+        400,
+        "filters[0].field",
+    );
+    let many = json!({"projections": vec!["a"; 201]});
+    refused(
+        &running.json("POST", "/v1/events/export", &many),
+        400,
+        "projections",
+    );
+
     // Stored as it is, and given back as JSON.
     let id = text(
         &running.ask(

@@ -29,6 +29,8 @@ const TYPES: [&str; 4] = ["model", "tool", "chain", "session"];
 const EXPORT: u64 = 7500;
 /// Most events of one page of a search.
 const PAGE: u64 = 1000;
+/// Most fields that are chosen of each event.
+const PROJECTIONS: usize = 200;
 /// Bytes of one part of a large answer, about.
 const PART: usize = 256 << 10;
 /// How long a client may take to accept one.
@@ -413,6 +415,11 @@ pub(super) async fn export(
     let mut fields = Fields::read_optional(request).await?;
     let range = span(fields.any("dateRange").as_ref(), "dateRange", ENDS)?;
     let projections = fields.texts("projections")?.unwrap_or_default();
+    let long = |name: &String| name.len() > filter::LONGEST;
+    if projections.len() > PROJECTIONS || projections.iter().any(long) {
+        let must = format!("at most {PROJECTIONS} names of at most 1000 bytes");
+        return Err(fields.wrong("projections", &must));
+    }
     // More than the most is the most: older clients ask for more.
     let limit = fields.whole("limit", 1, u64::MAX)?;
     let limit = limit.unwrap_or(PAGE).min(EXPORT);
