@@ -1,4 +1,5 @@
-//! How many events a second the local server takes from one client, each on disk before its request is answered.
+//! How many events a second the local server takes from one client, each on disk before its request is answered, and how
+//! fast pages and the REST API read them again.
 //!
 //! `cargo bench --features server --bench server_ingest` prints figures; with `-- start` also the time from nothing to
 //! the first answer and the memory of an idle server, in a process that has done nothing else.
@@ -83,6 +84,90 @@ fn main() -> Result<(), Box<dyn Error>> {
             size as f64 / 1024.0
         );
     }
+    api(&mut client, session, &sessions)
+}
+
+/// What the REST API takes with all of these events stored; each line with the memory after it.
+fn api(
+    client: &mut Client,
+    session: &str,
+    sessions: &[honeyhive::server::Session],
+) -> Result<(), Box<dyn Error>> {
+    let filter = |field: &str, operator: &str, value: &str| {
+        format!(
+            r#"{{"field":"{field}","operator":"{operator}","value":"{value}","type":"string"}}"#
+        )
+    };
+    let all: Vec<String> = sessions
+        .iter()
+        .map(|session| format!("{:?}", session.session_id))
+        .collect();
+    for (run, sessions) in [
+        (
+            "10000000-0000-4000-8000-000000000001",
+            format!("{session:?}"),
+        ),
+        ("10000000-0000-4000-8000-000000000002", all.join(",")),
+    ] {
+        let body = format!(r#"{{"run_id":"{run}","event_ids":[{sessions}]}}"#);
+        client.post("/v1/runs", "application/json", body.as_bytes())?;
+    }
+    let model = filter("event_type", "is", "model");
+    let named = filter("event_name", "contains", "step-777");
+    let release = filter("metadata.release", "is", "2026.11.3");
+    let rare = filter("inputs.question", "contains", "nobody asks this");
+    let of = filter("session_id", "is", session);
+    let list = filter("event_type", "is", "session");
+    let search = |filters: &[&String], limit: u32| {
+        let filters: Vec<&str> = filters.iter().map(|filter| filter.as_str()).collect();
+        format!(r#"{{"filters":[{}],"limit":{limit}}}"#, filters.join(","))
+    };
+    let (searches, exports) = ("/v1/events/search", "/v1/events/export");
+    for (name, path, body) in [
+        ("sessions", searches, search(&[&list], 50)),
+        ("a session's events", searches, search(&[&of], 100)),
+        ("two columns", searches, search(&[&model, &named], 100)),
+        (
+            "column and metadata",
+            searches,
+            search(&[&model, &release], 100),
+        ),
+        (
+            "column and inputs, none",
+            searches,
+            search(&[&model, &rare], 100),
+        ),
+        ("export of 7,500", exports, search(&[], 7500)),
+        (
+            "run of 5,120 events",
+            "/v1/runs/10000000-0000-4000-8000-000000000001/summary",
+            String::new(),
+        ),
+        (
+            "run of all events",
+            "/v1/runs/10000000-0000-4000-8000-000000000002/summary",
+            String::new(),
+        ),
+        ("runs", "/v1/runs", String::new()),
+    ] {
+        let (mut best, mut longest, mut size) = (Duration::MAX, Duration::ZERO, 0);
+        let busy = processor();
+        for _ in 0..10 {
+            let one = Instant::now();
+            size = match body.is_empty() {
+                true => client.get(path)?,
+                false => client.post(path, "application/json", body.as_bytes())?,
+            };
+            best = best.min(one.elapsed());
+            longest = longest.max(one.elapsed());
+        }
+        println!(
+            "api        {name:<24} {best:>8.1?}, longest {longest:>8.1?}, processor {:>8.1?}  {:>8.1} KB  {} MB resident",
+            (processor() - busy) / 10,
+            size as f64 / 1024.0,
+            resident() / 1024
+        );
+    }
     Ok(())
 }
 
@@ -128,6 +213,11 @@ fn request(batch: usize) -> ExportTraceServiceRequest {
                 whole("gen_ai.usage.output_tokens", 77),
                 text("honeyhive_inputs.question", &question[..75]),
                 text("honeyhive_metadata.release", "2026.11.3"),
+                // An evaluation of one event in eight.
+                match index % 8 {
+                    0 => whole("honeyhive_metrics.score", 7),
+                    _ => whole("honeyhive_metadata.step", 7),
+                },
             ],
             ..Default::default()
         }
@@ -197,6 +287,15 @@ fn floor(folder: &std::path::Path, bytes: usize) -> std::io::Result<Duration> {
     Ok(took[took.len() / 2])
 }
 
+/// What this process has computed so far, client and server: on a busy machine it says more than the time that passed.
+fn processor() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        u64::try_from(spent.tv_sec).unwrap_or(0),
+        u32::try_from(spent.tv_nsec).unwrap_or(0),
+    )
+}
+
 /// Kilobytes, where the system tells.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -255,9 +354,15 @@ impl Client {
             }
             let length = head
                 .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))
-                .ok_or("no length")?
-                .parse::<usize>()?;
+                .find_map(|line| line.strip_prefix("content-length: "));
+            let Some(length) = length else {
+                // In parts, of which the last is empty.
+                match content.ends_with(b"\r\n0\r\n\r\n") {
+                    true => return Ok(content.len() - end - 4),
+                    false => continue,
+                }
+            };
+            let length = length.parse::<usize>()?;
             if content.len() >= end + 4 + length {
                 return Ok(length);
             }

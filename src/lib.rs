@@ -61,7 +61,7 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `rustls` | ✔ | `https://` endpoints, by rustls with the platform's certificates |
-//! | `server` | | the local server: SQLite, web pages |
+//! | `server` | | the local server: SQLite, REST API, web pages |
 //! | `spool` | | what cannot be delivered is kept in files, and sent later: [`docs::spool`] |
 //! | `cli` | | the command `hh`, and the server with it |
 //! | `signal` | | waiting for SIGTERM and SIGINT: `honeyhive::signal` |
@@ -166,6 +166,10 @@ pub mod docs {
     #[doc = include_str!("docs/performance/plots.md")]
     #[doc = include_str!("docs/performance.md")]
     pub mod performance {}
+
+    #[cfg(feature = "server")]
+    #[doc = include_str!("docs/server.md")]
+    pub mod server {}
 
     #[doc = include_str!("docs/design.md")]
     pub mod design {}

@@ -16,6 +16,7 @@ fn dev(arguments: &[&str], data: &Path) -> Command {
         .env_remove("HH_DEV_PORT")
         .env_remove("HH_DEV_DB")
         .env_remove("HH_DEV_ALLOW_HOST")
+        .env_remove("HH_DEV_REQUIRE_KEY")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
@@ -66,6 +67,39 @@ fn it_serves_until_it_is_told_to_stop() {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data.path().join("honeyhive")), 0o700);
     assert_eq!(mode(&data.path().join("honeyhive/traces.db")), 0o600);
+}
+
+#[test]
+fn it_asks_for_the_key_it_is_given_and_never_shows_it() {
+    let data = tempfile::tempdir().unwrap();
+    let mut child = dev(&["--port", "0"], data.path())
+        .env("HH_DEV_REQUIRE_KEY", "hh_secret")
+        .spawn()
+        .unwrap();
+    let address = address(&mut child);
+    for (header, status) in [("", "401"), ("Authorization: Bearer hh_secret\r\n", "200")] {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let head = format!("Host: {address}\r\n{header}Connection: close");
+        write!(stream, "GET /v1/runs HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+        assert!(!answer.contains("hh_secret"));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let help = dev(&["--help"], data.path())
+        .env("HH_DEV_REQUIRE_KEY", "hh_secret")
+        .output()
+        .unwrap();
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(
+        help.contains("--require-key") && !help.contains("hh_secret"),
+        "{help}"
+    );
 }
 
 #[test]

@@ -27,26 +27,94 @@ fn named<'a>(events: &'a [Event], name: &str) -> &'a Event {
     found[0]
 }
 
+/// Runs a script of the official client, which must succeed, and answers with what it said.
+fn python(script: &str, arguments: &[&str]) -> String {
+    let python = std::env::var("PEER_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/peers")
+        .join(script);
+    let output = Command::new(python)
+        .arg(script)
+        .args(arguments)
+        .env("COLUMNS", "160")
+        .env_remove("HH_API_KEY")
+        .env_remove("HH_API_URL")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}\n{complaints}");
+    said
+}
+
+#[test]
+fn every_method_of_the_python_client_goes_there_and_back() {
+    if !wanted("the Python client") {
+        return;
+    }
+    let server = Server::builder().port(0).start().unwrap();
+    let said = python("api.py", &[server.url()]);
+    assert!(said.ends_with("all of it\n"), "{said}");
+}
+
+#[test]
+fn experiments_of_the_python_client_are_summed_up_and_compared() {
+    if !wanted("the Python client") {
+        return;
+    }
+    let server = Server::builder().port(0).start().unwrap();
+    for dataset in ["external", "managed"] {
+        let said = python("evaluate.py", &[server.url(), dataset]);
+        // The client's own table, of what this server summed up.
+        for shown in [
+            "Evaluation Results: old",
+            "Passed: 3",
+            "Failed: 1",
+            "Evaluation Results: new",
+            "Passed: 4",
+            "Failed: 0",
+            "Datapoint Results (4 total)",
+        ] {
+            assert!(said.contains(shown), "{dataset}: {shown}: {said}");
+        }
+        for (metric, value) in [
+            ("exact", "0.5000"),
+            ("near", "8.5000"),
+            ("exact", "0.7500"),
+            ("near", "9.7500"),
+        ] {
+            let row = |line: &str| {
+                line.contains(metric) && line.contains(value) && line.contains("CLIENT_SIDE")
+            };
+            assert!(said.lines().any(row), "{dataset}: {metric} {value}: {said}");
+        }
+        assert!(said.ends_with("compared 4\n"), "{dataset}: {said}");
+    }
+    // Each datapoint is a session of its own, with the program's span and its model call in it.
+    let sessions = server.sessions().unwrap();
+    assert_eq!(sessions.len(), 16);
+    for session in sessions {
+        let events = server.events(&session.session_id).unwrap();
+        let (answer, model) = (named(&events, "answer"), named(&events, "model"));
+        assert_eq!(answer.parent_id, session.session_id);
+        assert_eq!(model.parent_id, answer.event_id);
+        assert_eq!(answer.metadata["run_id"], session.metadata["run_id"]);
+        assert!(session.feedback["ground_truth"]["number"].is_number());
+        assert_eq!(session.outputs["number"], model.outputs["result"]);
+    }
+}
+
 #[test]
 fn the_official_python_client_cannot_tell() {
     if !wanted("the Python client") {
         return;
     }
     let server = Server::builder().port(0).start().unwrap();
-    let python = std::env::var("PEER_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/client.py");
-    let output = Command::new(python)
-        .arg(script)
-        .arg(server.url())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}\n{complaints}");
+    let said = python("client.py", &[server.url()]);
     let session = said
         .lines()
         .find_map(|line| line.strip_prefix("session "))
-        .unwrap_or_else(|| panic!("{said}\n{complaints}"));
+        .unwrap_or_else(|| panic!("{said}"));
 
     let sessions = server.sessions().unwrap();
     let found = sessions

@@ -3,11 +3,12 @@
 use crate::Error;
 use crate::server::{Builder, Server};
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-#[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Host to listen on; whoever reaches it can read and write everything
     #[arg(long, env = "HH_DEV_HOST", default_value = Builder::DEFAULT_HOST)]
@@ -26,9 +27,29 @@ pub(super) struct Arguments {
     )]
     allow_host: Vec<String>,
 
+    /// Key that requests must bring; browsers ask a person for it, as a password
+    #[arg(
+        long,
+        env = "HH_DEV_REQUIRE_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
+    require_key: Option<String>,
+
     /// File that keeps everything [default: traces.db in the user's data directory]
     #[arg(long, env = "HH_DEV_DB", value_name = "PATH")]
     db: Option<PathBuf>,
+}
+
+/// Without the key.
+impl fmt::Debug for Arguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arguments")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("db", &self.db)
+            .finish_non_exhaustive()
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
@@ -42,10 +63,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
         Some(path) => path.clone(),
         None => default_database(&|name| std::env::var_os(name))?,
     };
+    let key = arguments.require_key.as_deref().unwrap_or_default();
     let server = arguments
         .allow_host
         .iter()
         .fold(Server::builder(), Builder::allow_host)
+        .require_key(key)
         .host(arguments.host.as_str())
         .port(arguments.port)
         .database(&path)
@@ -60,12 +83,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Error> {
     );
     let _ = out.flush();
     drop(out);
-    if !server.local_addr().ip().is_loopback() {
+    if !server.local_addr().ip().is_loopback() && key.trim().is_empty() {
         let mut err = std::io::stderr().lock();
         let _ = writeln!(
             err,
-            "hh: warning: {} is open to others, and the server asks for no key: whoever reaches it can read \
-             and write everything",
+            "hh: warning: {} is open to others, and the server asks for no key (--require-key): whoever reaches it \
+             can read and write everything",
             beyond(server.local_addr().ip())
         );
     }

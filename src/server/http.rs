@@ -1,6 +1,6 @@
 //! Routes, and what holds for all of them: who may ask, what every answer says of itself, how problems are told.
 
-use super::store::Refused;
+use super::store::{Fault, Refused};
 use super::{App, ingest, pages, rest};
 use axum::Router;
 use axum::body::Body;
@@ -23,19 +23,27 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/assets/{name}", get(pages::asset))
         .route("/opentelemetry/v1/traces", post(ingest::traces))
         .route("/v1/traces", post(ingest::traces))
-        .route("/session/start", post(rest::start_session_legacy))
-        .route("/v1/sessions", post(rest::start_session))
-        .route("/events", post(rest::create_event).put(rest::update_event))
+        .merge(rest::router())
         .fallback(pages::not_found)
+        .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this address is not asked with this method",
+    )
 }
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let mut answer = match app.hosts.admit(request.method(), request.headers()) {
+    let admitted = app.hosts.admit(request.method(), request.headers());
+    let admitted = admitted.and_then(|()| app.keys.admit(request.headers()));
+    let mut answer = match admitted {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
@@ -135,11 +143,84 @@ fn name_of(host: &str) -> &str {
     host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
+/// The key that requests must bring, if any.
+#[derive(Clone, Default)]
+pub(crate) struct Keys {
+    wanted: Option<String>,
+}
+
+impl Keys {
+    pub(crate) fn new(wanted: Option<String>) -> Self {
+        Self { wanted }
+    }
+
+    /// Programs bring the key as a bearer token, browsers as the password that they ask a person for.
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(wanted) = &self.wanted else {
+            return Ok(());
+        };
+        let given = headers.get(header::AUTHORIZATION);
+        let given = given.and_then(|value| value.to_str().ok());
+        let (scheme, rest) = given
+            .unwrap_or_default()
+            .split_once(' ')
+            .unwrap_or_default();
+        let fits = if scheme.eq_ignore_ascii_case("bearer") {
+            same(rest.trim().as_bytes(), wanted.as_bytes())
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            let pair = base64(rest.trim()).unwrap_or_default();
+            let password = pair.iter().position(|byte| *byte == b':');
+            let password = password.and_then(|at| pair.get(at + 1..));
+            password.is_some_and(|password| same(password, wanted.as_bytes()))
+        } else {
+            false
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "this server asks for its key: Authorization: Bearer <key>",
+            )),
+        }
+    }
+}
+
+/// In a time that tells nothing of where they differ.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let differ = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
+    one.len() == other.len() && differ == 0
+}
+
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut held, mut bits) = (0_u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        held = (held << 6) | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits) as u8);
+            held &= (1 << bits) - 1;
+        }
+    }
+    Some(bytes)
+}
+
 /// A request that is not answered as asked.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
     message: String,
+    /// More that the answer says.
+    details: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Problem {
@@ -147,7 +228,21 @@ impl Problem {
         Self {
             status,
             message: message.into(),
+            details: serde_json::Map::new(),
         }
+    }
+
+    pub(super) fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(super) fn missing(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
     }
 
     pub(super) fn bad(message: impl Into<String>) -> Self {
@@ -168,7 +263,7 @@ impl Problem {
     /// Nothing was stored; the sender may try again.
     #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
     pub(super) fn store(refused: Refused) -> Self {
-        let message = format!("the events could not be stored: {}", refused.0);
+        let message = format!("nothing could be stored: {}", refused.0);
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }
 
@@ -177,13 +272,45 @@ impl Problem {
     }
 }
 
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Missing(message) => Self::missing(message),
+            Fault::Invalid(message) => Self::bad(message),
+            Fault::Sql(error) => Self::query(&error),
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let content = serde_json::json!({
-            "error": self.status.canonical_reason().unwrap_or("error"),
-            "message": self.message,
-        });
-        (self.status, axum::Json(content)).into_response()
+        let code = match self.status {
+            StatusCode::BAD_REQUEST => "INVALID_REQUEST",
+            StatusCode::UNAUTHORIZED => "UNAUTHORIZED",
+            StatusCode::FORBIDDEN => "FORBIDDEN",
+            StatusCode::NOT_FOUND => "NOT_FOUND",
+            StatusCode::METHOD_NOT_ALLOWED => "METHOD_NOT_ALLOWED",
+            StatusCode::PAYLOAD_TOO_LARGE => "PAYLOAD_TOO_LARGE",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "UNSUPPORTED_MEDIA_TYPE",
+            StatusCode::NOT_IMPLEMENTED => "NOT_SUPPORTED",
+            StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
+            _ => "INTERNAL_ERROR",
+        };
+        let mut content = self.details;
+        let reason = self.status.canonical_reason().unwrap_or("error");
+        for (name, value) in [
+            ("error", reason),
+            ("message", self.message.as_str()),
+            ("errorCode", code),
+        ] {
+            content.insert(name.to_owned(), value.into());
+        }
+        let mut answer = (self.status, axum::Json(content)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let asks = HeaderValue::from_static("Basic realm=\"HoneyHive\", charset=\"UTF-8\"");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, asks);
+        }
+        answer
     }
 }
 
@@ -247,6 +374,41 @@ mod tests {
         let open = Hosts::new("0.0.0.0", IpAddr::from([0, 0, 0, 0]), &[]);
         assert!(admits(&open, "10.0.0.1:4318", None));
         assert!(!admits(&open, "evil.example", None));
+    }
+
+    #[test]
+    fn a_key_is_asked_for_in_either_form() {
+        let keys = Keys::new(Some("hh_key:1".to_owned()));
+        let admits = |given: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, given.parse().unwrap());
+            keys.admit(&headers).is_ok()
+        };
+        // `any:hh_key:1`, `:hh_key:1`
+        for given in [
+            "Bearer hh_key:1",
+            "bearer  hh_key:1",
+            "Basic YW55OmhoX2tleTox",
+            "basic OmhoX2tleTox",
+        ] {
+            assert!(admits(given), "{given}");
+        }
+        for given in [
+            "",
+            "hh_key:1",
+            "Bearer",
+            "Bearer hh_key:2",
+            "Bearer hh_key:",
+            "Basic hh_key:1",
+            "Basic YW55",
+        ] {
+            assert!(!admits(given), "{given}");
+        }
+        assert!(keys.admit(&HeaderMap::new()).is_err());
+        assert!(Keys::default().admit(&HeaderMap::new()).is_ok());
+        assert_eq!(base64("aGVsbG8sIHdvcmxkIQ==").unwrap(), b"hello, world!");
+        assert_eq!(base64("/+8=").unwrap(), [0xff, 0xef]);
+        assert_eq!(base64("?"), None);
     }
 
     #[test]

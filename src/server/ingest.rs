@@ -108,6 +108,13 @@ fn decode(content: &Bytes, format: Format, gzip: bool) -> Result<Decoded, Proble
     Ok(decoded)
 }
 
+/// Decodes a request and forgets it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn try_decoding(content: &[u8], json: bool, gzip: bool) {
+    let format = if json { Format::Json } else { Format::Protobuf };
+    let _ = decode(&Bytes::copy_from_slice(content), format, gzip);
+}
+
 fn unpack(content: &[u8]) -> Result<Vec<u8>, Problem> {
     let mut unpacked = Vec::with_capacity(content.len().saturating_mul(4).min(LIMIT));
     let limit = u64::try_from(LIMIT).unwrap_or(u64::MAX);

@@ -12,9 +12,11 @@
 //! # }
 //! ```
 //!
-//! It takes OTLP over HTTP, protobuf or JSON, at `/opentelemetry/v1/traces` and `/v1/traces`, and the platform's
-//! `/session/start` and `/events`; spans of other SDKs show up too. It listens on loopback only, unless told otherwise,
-//! and asks for no key. The command `hh dev` (feature `cli`) is the same server in a process of its own.
+//! It takes OTLP over HTTP, protobuf or JSON, at `/opentelemetry/v1/traces` and `/v1/traces`, and answers the platform's
+//! REST API, whose official Python client cannot tell the difference: see [`docs::server`](crate::docs::server). Spans of
+//! other SDKs show up too. It listens on loopback only, unless told otherwise, and asks for no key, unless
+//! [`require_key`](Builder::require_key) says so. The command `hh dev` (feature `cli`) is the same server in a process of
+//! its own.
 //!
 //! Attributes become fields of events as the platform has them: HoneyHive's own, those of the OpenTelemetry GenAI
 //! conventions (current and older), of OpenInference and of Traceloop, and what rig, adk-rust, langchain-rust, swiftide and
@@ -24,6 +26,11 @@
 //!
 //! Knows the wire format and the attribute names; never the layer, the configuration or the client.
 
+mod filter;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+#[cfg_attr(test, allow(unreachable_pub, reason = "public for fuzzing alone"))]
+pub mod fuzzing;
 mod http;
 mod ingest;
 mod live;
@@ -32,6 +39,7 @@ mod mapping;
 mod pages;
 mod raw;
 mod rest;
+mod runs;
 mod store;
 mod types;
 
@@ -45,7 +53,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
-use store::{Filter, Reader, Sort, SortBy, Store};
+use store::{Fault, Filter, Reader, Sort, SortBy, Store};
 use tokio::sync::watch;
 
 /// How long answers that are being given may take once the server stops.
@@ -57,6 +65,7 @@ struct App {
     live: Live,
     losses: losses::Losses,
     hosts: http::Hosts,
+    keys: http::Keys,
     url: String,
     /// Turns true when the server stops: pages that listen for changes let go then.
     stopping: watch::Receiver<bool>,
@@ -74,6 +83,28 @@ impl App {
             Ok(answer) => answer.map_err(|error| http::Problem::query(&error)),
             Err(_) => Err(http::Problem::broken("a query failed")),
         }
+    }
+
+    /// The same, for queries that may find that something is not there.
+    async fn ask<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Reader<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, http::Problem> {
+        let store = self.store.clone();
+        let answer = tokio::task::spawn_blocking(move || store.read(query)).await;
+        match answer {
+            Ok(answer) => answer.map_err(http::Problem::from),
+            Err(_) => Err(http::Problem::broken("a query failed")),
+        }
+    }
+
+    /// Changes something; when this returns, it is on disk.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, http::Problem> {
+        let answer = self.store.change(work).await;
+        Ok(answer.map_err(http::Problem::store)??)
     }
 }
 
@@ -103,13 +134,26 @@ pub struct Server {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Builder {
     host: String,
     port: u16,
     database: Option<PathBuf>,
     allowed: Vec<String>,
+    key: Option<String>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("database", &self.database)
+            .field("allowed", &self.allowed)
+            .field("key", &self.key.as_ref().map(|_| "***"))
+            .finish()
+    }
 }
 
 impl Builder {
@@ -119,7 +163,7 @@ impl Builder {
     pub const DEFAULT_PORT: u16 = 4318;
 
     /// Listens on this host; [`DEFAULT_HOST`](Self::DEFAULT_HOST) otherwise. Anyone who reaches a host beyond loopback
-    /// can read and write everything.
+    /// can read and write everything, unless [`require_key`](Self::require_key) asks for a key.
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = host.into();
         self
@@ -150,6 +194,25 @@ impl Builder {
     /// ```
     pub fn allow_host(mut self, name: impl Into<String>) -> Self {
         self.allowed.push(name.into());
+        self
+    }
+
+    /// Answers only to requests that bring this key: programs as `Authorization: Bearer <key>`, which is what an API key
+    /// becomes, browsers as the password that they ask for, with any name. All others get the status 401. An empty key
+    /// asks for none, which is the default.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), honeyhive::Error> {
+    /// let server = honeyhive::server::Server::builder()
+    ///     .port(0)
+    ///     .require_key("hh_shared_with_the_team")
+    ///     .start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn require_key(mut self, key: impl Into<String>) -> Self {
+        let key: String = key.into();
+        self.key = Some(key.trim().to_owned()).filter(|key| !key.is_empty());
         self
     }
 
@@ -186,6 +249,7 @@ impl Builder {
             live,
             losses: losses::Losses::default(),
             hosts: http::Hosts::new(&self.host, address.ip(), &self.allowed),
+            keys: http::Keys::new(self.key),
             url: url.clone(),
             stopping: stopping.clone(),
         });
@@ -256,6 +320,7 @@ impl Server {
             port: Builder::DEFAULT_PORT,
             database: None,
             allowed: Vec::new(),
+            key: None,
         }
     }
 

@@ -1,11 +1,16 @@
 //! Sessions and events in SQLite: one writer thread that commits for everybody at once, readers beside it.
 //! Knows nothing of HTTP or pages.
 
+pub(crate) mod datasets;
+pub(crate) mod documents;
 mod read;
+pub(crate) mod runs;
 mod schema;
+mod search;
 mod write;
 
 pub(crate) use read::{EventRow, Filter, Reader, SessionRow, Sort, SortBy};
+pub(crate) use search::{Key, Search};
 pub(crate) use write::{NewEvent, Op, Outcome, SessionPatch, Update, now_ms};
 
 use crate::Error;
@@ -26,6 +31,22 @@ pub(crate) type Reply = Result<Vec<Outcome>, Refused>;
 /// A transaction that did not come about; the same text for each request in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused(pub(crate) String);
+
+/// Why something was not read or changed as asked.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// What is meant is not there; the text names it.
+    Missing(String),
+    /// What is asked cannot be; the text names the field.
+    Invalid(String),
+    Sql(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
 
 struct Job {
     ops: Vec<Op>,
@@ -84,11 +105,30 @@ impl Store {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Reads on a connection of its own, beside the writer.
-    pub(crate) fn read<T>(
+    /// Does other work on the writer's thread, in the transaction of whoever writes at the time; answers when it is on
+    /// disk. What a failing one wrote is undone.
+    pub(crate) async fn change<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Reader<'_>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
+        work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<Result<T, Fault>, Refused> {
+        let slot = Arc::new(Mutex::new(None));
+        let answer = slot.clone();
+        let task = write::Task::new(move |db| {
+            let outcome = work(db);
+            let keep = outcome.is_ok();
+            *lock(&slot) = Some(outcome);
+            keep
+        });
+        self.write(vec![Op::Task(task)]).await?;
+        let outcome = lock(&answer).take();
+        outcome.ok_or_else(|| Refused("the work was not done".to_owned()))
+    }
+
+    /// Reads on a connection of its own, beside the writer.
+    pub(crate) fn read<T, E: From<rusqlite::Error>>(
+        &self,
+        query: impl FnOnce(&Reader<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let idle = lock(&self.shared.readers).pop();
         let db = match idle {
             Some(db) => db,

@@ -76,11 +76,11 @@ const SESSION: &str = "s.id, s.session_id, s.name, s.source, s.project, s.user, 
 const BUCKETS: &str = "inputs, outputs, config, metadata, metrics, feedback, user_properties";
 
 pub(crate) struct Reader<'c> {
-    db: &'c Connection,
+    pub(super) db: &'c Connection,
 }
 
 impl<'c> Reader<'c> {
-    pub(super) fn new(db: &'c Connection) -> Self {
+    pub(crate) fn new(db: &'c Connection) -> Self {
         Self { db }
     }
 

@@ -8,7 +8,8 @@ use std::path::Path;
 const APPLICATION_ID: i32 = 0x4848_6462;
 
 /// One step for each version of the tables; never changed once released, only added to.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE sessions (
         id          INTEGER PRIMARY KEY,
         session_id  TEXT NOT NULL UNIQUE,
@@ -79,7 +80,102 @@ const STEPS: &[&str] = &["
         metrics     TEXT NOT NULL
     ) STRICT;
     CREATE INDEX verdicts_event ON verdicts (event_id);
-"];
+",
+    "
+    ALTER TABLE events ADD COLUMN children TEXT;
+    ALTER TABLE sessions ADD COLUMN children TEXT;
+    CREATE INDEX events_started ON events (started);
+    CREATE INDEX events_kind ON events (kind, started, name);
+    CREATE INDEX sessions_run ON sessions (
+        (CASE WHEN json_valid(metadata) THEN json_extract(metadata, '$.run_id') END)
+    );
+    CREATE INDEX bodies_metadata ON bodies (id, metadata);
+    CREATE INDEX bodies_metrics ON bodies (id, metrics) WHERE metrics <> '{}';
+
+    CREATE TABLE datasets (
+        id          INTEGER PRIMARY KEY,
+        dataset_id  TEXT NOT NULL UNIQUE,
+        name        TEXT NOT NULL,
+        description TEXT,
+        created     REAL NOT NULL,
+        updated     REAL
+    ) STRICT;
+
+    CREATE TABLE datapoints (
+        id          INTEGER PRIMARY KEY,
+        datapoint_id TEXT NOT NULL UNIQUE,
+        inputs      TEXT NOT NULL,
+        history     TEXT NOT NULL,
+        ground_truth TEXT,
+        metadata    TEXT,
+        linked_event TEXT,
+        created     REAL NOT NULL,
+        updated     REAL
+    ) STRICT;
+
+    CREATE TABLE links (
+        dataset     INTEGER NOT NULL REFERENCES datasets ON DELETE CASCADE,
+        datapoint   INTEGER NOT NULL REFERENCES datapoints ON DELETE CASCADE,
+        position    INTEGER NOT NULL,
+        PRIMARY KEY (dataset, datapoint)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX links_datapoint ON links (datapoint);
+    CREATE INDEX links_order ON links (dataset, position);
+
+    CREATE TABLE runs (
+        id          INTEGER PRIMARY KEY,
+        run_id      TEXT NOT NULL UNIQUE,
+        name        TEXT,
+        description TEXT,
+        status      TEXT NOT NULL,
+        dataset_id  TEXT,
+        metadata    TEXT NOT NULL,
+        results     TEXT NOT NULL,
+        configuration TEXT NOT NULL,
+        evaluators  TEXT NOT NULL,
+        event_ids   TEXT NOT NULL,
+        session_ids TEXT NOT NULL,
+        datapoint_ids TEXT NOT NULL,
+        passing_ranges TEXT NOT NULL,
+        created     REAL NOT NULL,
+        updated     REAL
+    ) STRICT;
+    CREATE INDEX runs_created ON runs (created);
+
+    CREATE TABLE documents (
+        id          INTEGER PRIMARY KEY,
+        kind        TEXT NOT NULL,
+        document_id TEXT NOT NULL UNIQUE,
+        project     TEXT NOT NULL,
+        name        TEXT NOT NULL,
+        content     TEXT NOT NULL,
+        created     REAL NOT NULL,
+        updated     REAL
+    ) STRICT;
+    CREATE INDEX documents_kind ON documents (kind, project, created);
+
+    CREATE TABLE versions (
+        id          INTEGER PRIMARY KEY,
+        metric      INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        name        TEXT NOT NULL,
+        sha         TEXT NOT NULL,
+        message     TEXT NOT NULL,
+        content     TEXT NOT NULL,
+        deployed    INTEGER NOT NULL,
+        created     REAL NOT NULL,
+        UNIQUE (metric, name)
+    ) STRICT;
+
+    CREATE TABLE queued (
+        queue       INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+        event_id    TEXT NOT NULL,
+        position    INTEGER NOT NULL,
+        PRIMARY KEY (queue, event_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX queued_event ON queued (event_id);
+    CREATE INDEX queued_order ON queued (queue, position);
+",
+];
 
 /// Opens a database for writing and brings its tables up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {
@@ -115,6 +211,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     db.pragma_update(None, "synchronous", "FULL")
         .map_err(told)?;
     settle(&db, -16_000).map_err(told)?;
+    db.pragma_update(None, "foreign_keys", true).map_err(told)?;
     db.pragma_update(None, "wal_autocheckpoint", 4000)
         .map_err(told)?;
     for (step, sql) in (1_u32..).zip(STEPS) {
@@ -147,6 +244,16 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     settle(&db, -8_000)?;
     db.pragma_update(None, "query_only", true)?;
     Ok(db)
+}
+
+/// A database as the first version left it.
+#[cfg(test)]
+pub(super) fn open_first(path: &Path) {
+    let db = Connection::open(path).unwrap();
+    db.execute_batch(STEPS[0]).unwrap();
+    db.pragma_update(None, "application_id", APPLICATION_ID)
+        .unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
 }
 
 fn settle(db: &Connection, cache: i32) -> rusqlite::Result<()> {

@@ -347,3 +347,129 @@ fn search_takes_text_as_it_is() {
     assert_eq!(found("' OR 1=1 --"), 0);
     assert_eq!(found("\\"), 0);
 }
+
+#[test]
+fn a_database_of_the_first_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.db");
+    schema::open_first(&path);
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "INSERT INTO sessions (session_id, name, name_rank, started, ended, touched, metadata)
+            VALUES ('s', 'kept', 4, 1, 2, 3, '{\"run_id\": \"r\"}'), ('t', 'broken', 4, 1, 2, 3, 'not JSON');
+         INSERT INTO events (event_id, session, kind, name, started, ended, duration, tokens, cost)
+            VALUES ('e', 1, 'model', 'ask', 1, 2, 1, 0, 0);
+         INSERT INTO bodies VALUES (1, '{}', '{}', '{}', '{}', '{\"score\": 1}', '{}', '{}', '');",
+    )
+    .unwrap();
+    drop(db);
+    let store = Store::open(&path, false, |_| {}).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let made = store.change(|db| runs::create_run(db, "r", runs::RunPatch::default()));
+    let run = runtime.block_on(made).unwrap().unwrap();
+    let samples = store.read(|reader| reader.samples(&reader.run_sessions(&run)?, None));
+    let samples = samples.unwrap();
+    assert_eq!((samples.len(), samples[0].scores.len()), (1, 1));
+    store.close();
+    // Once more: nothing is left to do.
+    Store::open(&path, false, |_| {}).unwrap().close();
+}
+
+#[test]
+fn work_that_fails_is_undone_alone() {
+    let fixture = fixture();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let change = |fails: bool| {
+        let work = fixture.store.change(move |db| {
+            let id = datasets::create_dataset(db, datasets::DatasetPatch::default())?;
+            match fails {
+                true => Err(Fault::Invalid("as told".to_owned())),
+                false => Ok(id),
+            }
+        });
+        runtime.block_on(work).unwrap()
+    };
+    assert!(change(false).is_ok());
+    assert!(matches!(change(true), Err(Fault::Invalid(_))));
+    let listed = fixture.store.read(|reader| reader.datasets(None, None));
+    assert_eq!(listed.unwrap().len(), 1);
+}
+
+/// Events and a session with values of every kind, some of them missing.
+fn varied() -> Fixture {
+    let fixture = fixture();
+    let values = [
+        json!({"metadata": {"v": 1, "w": {"x": "a"}}}),
+        json!({"metadata": {"v": "1", "w": {"x": 2.5}}}),
+        json!({"metadata": {"v": true, "w": null}, "inputs": {"v": "2026-01-02"}}),
+        json!({"metadata": {"v": "2026-01-01T00:00:00Z", "w.x": "a"}}),
+        json!({"metadata": {"v": [1, "a"]}}),
+        json!({}),
+    ];
+    let mut ops = Vec::new();
+    for (index, value) in (0_u32..).zip(&values) {
+        let kind = [EventKind::Model, EventKind::Tool][index as usize % 2];
+        let mut one = event(&format!("e{index}"), None, kind, value);
+        one.start_ms = 1000.0 + f64::from(index);
+        one.duration_ms = f64::from(index);
+        one.error = (index == 1).then(|| "a".to_owned());
+        one.source = (index > 2).then(|| "1".to_owned());
+        ops.push(Op::Event(Box::new(NewEvent::new(one))));
+    }
+    fixture.write(ops);
+    fixture
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 60, ..Default::default() })]
+
+    #[test]
+    fn sql_and_values_answer_conditions_alike(asked in proptest::collection::vec((
+        proptest::sample::select(vec!["event_id", "session_id", "parent_id", "event_type", "event_name", "source",
+            "error", "start_time", "duration", "metadata.v", "metadata.w.x", "metadata", "inputs.v", "none"]),
+        proptest::sample::select(vec!["exists", "not exists", "is", "is not", "contains", "not contains",
+            "greater than", "less than", "after", "before"]),
+        proptest::sample::select(vec![json!(null), json!("1"), json!(1), json!("a"), json!(true), json!("2026-01-01"),
+            json!(1002), json!("e1"), json!("model"), json!("'"), json!("")]),
+        proptest::sample::select(vec!["string", "number", "boolean", "datetime"]),
+    ), 1..40)) {
+        thread_local! {
+            static FIXTURE: Fixture = varied();
+        }
+        FIXTURE.with(|fixture| {
+            let events = fixture.events("s");
+            for (field, operator, value, kind) in asked {
+                let filter = json!({"field": field, "operator": operator, "value": value, "type": kind});
+                let Ok(conditions) = crate::server::filter::conditions(Some(&filter), "f", true) else {
+                    continue;
+                };
+                let search = Search {
+                    conditions: conditions.clone(),
+                    limit: 100,
+                    ..Search::default()
+                };
+                let found = fixture.store.read(|reader| reader.search(&search)).unwrap();
+                let mut ids = Vec::new();
+                for key in found.keys {
+                    let mut text = String::new();
+                    fixture.store.read(|reader| reader.write_event(key, &mut text)).unwrap();
+                    let event: Value = serde_json::from_str(&text).unwrap();
+                    if event["event_type"] != "session" {
+                        ids.push(event["event_id"].as_str().unwrap().to_owned());
+                    }
+                }
+                ids.reverse();
+                let expected: Vec<String> = events
+                    .iter()
+                    .filter(|event| conditions.iter().all(|condition| condition.holds_for(event)))
+                    .map(|event| event.event_id.clone())
+                    .collect();
+                assert_eq!(ids, expected, "{filter}");
+            }
+        });
+    }
+}

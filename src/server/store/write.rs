@@ -13,13 +13,31 @@ pub(crate) enum Op {
     Event(Box<NewEvent>),
     Session(Box<SessionPatch>),
     Update(Box<Update>),
+    /// Takes an event away, or a session with all of its events.
+    Delete(String),
+    Task(Task),
+}
+
+/// Other work in the same transaction; what it wrote is undone if it answers `false`, and nothing else is.
+pub(crate) struct Task(Box<dyn FnOnce(&Connection) -> bool + Send>);
+
+impl Task {
+    pub(super) fn new(work: impl FnOnce(&Connection) -> bool + Send + 'static) -> Self {
+        Self(Box::new(work))
+    }
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Task")
+    }
 }
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
-    /// An update of something that is not there.
+    /// An update or a removal of something that is not there.
     Unknown,
 }
 
@@ -32,9 +50,16 @@ pub(crate) struct NewEvent {
     cost: f64,
     model: Option<String>,
     user: Option<String>,
+    /// Ids of the events below it, where somebody told them: a JSON array.
+    children: Option<String>,
 }
 
 impl NewEvent {
+    pub(crate) fn with_children(mut self, children: &[String]) -> Self {
+        self.children = ids(children);
+        self
+    }
+
     pub(crate) fn new(mut event: Mapped) -> Self {
         let buckets = std::mem::take(&mut event.buckets);
         // Sums on a chain would count twice what the model calls below it say.
@@ -46,9 +71,14 @@ impl NewEvent {
             cost: if counts { buckets.cost() } else { 0.0 },
             model: model.map(str::to_owned),
             user: user(&buckets.user_properties),
+            children: None,
             event,
         }
     }
+}
+
+fn ids(ids: &[String]) -> Option<String> {
+    (!ids.is_empty()).then(|| serde_json::to_string(ids).unwrap_or_else(|_| "[]".to_owned()))
 }
 
 /// A session's beginning, or more of it.
@@ -63,6 +93,8 @@ pub(crate) struct SessionPatch {
     pub(crate) duration: Option<f64>,
     pub(crate) error: Option<String>,
     pub(crate) buckets: Buckets,
+    pub(crate) replaces_outputs: bool,
+    pub(crate) children: Vec<String>,
 }
 
 /// Changes to an event, or to a session where the id is one's.
@@ -73,6 +105,9 @@ pub(crate) struct Update {
     pub(crate) duration: Option<f64>,
     pub(crate) error: Option<String>,
     pub(crate) buckets: Buckets,
+    /// Outputs take the place of the earlier ones, where everything else is merged.
+    pub(crate) replaces_outputs: bool,
+    pub(crate) children: Vec<String>,
 }
 
 pub(crate) fn now_ms() -> f64 {
@@ -181,6 +216,8 @@ struct Batch<'t> {
     sessions: HashMap<String, Change>,
     /// Whether verdicts wait for the events that they judge: those end later.
     judged: bool,
+    /// Sessions that are no more.
+    gone: BTreeSet<String>,
     now: f64,
 }
 
@@ -216,6 +253,7 @@ impl<'t> Batch<'t> {
             judged: db
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM verdicts)")?
                 .query_row((), |row| row.get(0))?,
+            gone: BTreeSet::new(),
             now: now_ms(),
         })
     }
@@ -225,7 +263,67 @@ impl<'t> Batch<'t> {
             Op::Event(event) => self.event(*event),
             Op::Session(patch) => self.session_patch(*patch),
             Op::Update(update) => self.update(*update),
+            Op::Delete(id) => self.delete(&id),
+            Op::Task(task) => self.task(task),
         }
+    }
+
+    fn task(&self, task: Task) -> rusqlite::Result<Outcome> {
+        self.db.prepare_cached("SAVEPOINT task")?.execute(())?;
+        let keep = (task.0)(self.db);
+        if !keep {
+            self.db.prepare_cached("ROLLBACK TO task")?.execute(())?;
+        }
+        self.db.prepare_cached("RELEASE task")?.execute(())?;
+        Ok(Outcome::Done)
+    }
+
+    fn delete(&mut self, id: &str) -> rusqlite::Result<Outcome> {
+        if let Some(known) = self.known(id, None)? {
+            self.db
+                .prepare_cached(
+                    "DELETE FROM queued WHERE event_id = (SELECT event_id FROM events WHERE id = ?1)",
+                )?
+                .execute([known.id])?;
+            self.db
+                .prepare_cached("DELETE FROM bodies WHERE id = ?1")?
+                .execute([known.id])?;
+            self.db
+                .prepare_cached("DELETE FROM events WHERE id = ?1")?
+                .execute([known.id])?;
+            self.subtract(&known)?;
+            return Ok(Outcome::Done);
+        }
+        let session: Option<i64> = self
+            .db
+            .prepare_cached("SELECT id FROM sessions WHERE session_id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        let Some(session) = session else {
+            return Ok(Outcome::Unknown);
+        };
+        for sql in [
+            "DELETE FROM queued WHERE event_id IN (SELECT event_id FROM events WHERE session = ?1
+                UNION ALL SELECT session_id FROM sessions WHERE id = ?1)",
+            "DELETE FROM bodies WHERE id IN (SELECT id FROM events WHERE session = ?1)",
+            "DELETE FROM events WHERE session = ?1",
+            "DELETE FROM sessions WHERE id = ?1",
+        ] {
+            self.db.prepare_cached(sql)?.execute([session])?;
+        }
+        self.sessions.remove(id);
+        self.gone.insert(id.to_owned());
+        Ok(Outcome::Done)
+    }
+
+    fn children(&self, table: &str, id: i64, children: Option<&str>) -> rusqlite::Result<()> {
+        if let Some(children) = children {
+            let sql = format!("UPDATE {table} SET children = ?2 WHERE id = ?1");
+            self.db
+                .prepare_cached(&sql)?
+                .execute(params![id, children])?;
+        }
+        Ok(())
     }
 
     /// The pending change of a session, whose row is made if there is none.
@@ -359,6 +457,7 @@ impl<'t> Batch<'t> {
         self.insert_body.execute(params![
             id, inputs, outputs, config, metadata, metrics, feedback, user, event.raw
         ])?;
+        self.children("events", id, new.children.as_deref())?;
         let failed = event.error.is_some();
         let model = event.kind == EventKind::Model;
         let (tokens, cost) = (signed(new.tokens), new.cost);
@@ -378,6 +477,7 @@ impl<'t> Batch<'t> {
         let Some(known) = self.known(&event.event_id, event.span_key.as_deref())? else {
             return Ok(Outcome::Unknown);
         };
+        self.children("events", known.id, new.children.as_deref())?;
         let mut buckets = self.buckets(known.id)?;
         for (bucket, text) in BUCKETS.into_iter().zip(&new.texts) {
             merge(buckets.get_mut(bucket), parse(text));
@@ -434,11 +534,17 @@ impl<'t> Batch<'t> {
                 duration: update.duration,
                 error: update.error,
                 buckets: update.buckets,
+                children: update.children,
+                replaces_outputs: update.replaces_outputs,
                 ..SessionPatch::default()
             });
         };
+        self.children("events", known.id, ids(&update.children).as_deref())?;
         let mut buckets = self.buckets(known.id)?;
         let user = user(&update.buckets.user_properties);
+        if update.replaces_outputs {
+            buckets.outputs.clear();
+        }
         buckets.merge(update.buckets);
         let ended = update.ended.unwrap_or(known.ended).max(known.started);
         self.db
@@ -555,6 +661,10 @@ impl<'t> Batch<'t> {
                  FROM sessions WHERE id = ?1",
             )?
             .query_row([id], |row| read_buckets(row, 0))?;
+        self.children("sessions", id, ids(&patch.children).as_deref())?;
+        if patch.replaces_outputs {
+            buckets.outputs.clear();
+        }
         buckets.merge(patch.buckets);
         let [inputs, outputs, config, metadata, metrics, feedback, user] = texts(&buckets);
         self.db
@@ -596,7 +706,7 @@ impl<'t> Batch<'t> {
                 roots = roots + ?15
              WHERE id = ?1",
         )?;
-        let mut touched = BTreeSet::new();
+        let mut touched = self.gone;
         for (session_id, change) in self.sessions {
             let (rank, name) = change.name.unwrap_or((rank::NONE, String::new()));
             statement.execute(params![
@@ -656,6 +766,7 @@ fn own_event(new: NewEvent) -> SessionPatch {
         duration: Some(new.event.duration_ms),
         error: new.event.error,
         buckets,
+        ..SessionPatch::default()
     }
 }
 
