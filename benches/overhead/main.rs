@@ -52,9 +52,10 @@ impl Options {
 
 type Part = fn(&Options);
 
+/// `instructions` comes first, as it builds the crate, of which the page is a part.
 const PARTS: [(&str, Part); 7] = [
-    ("table", table::table),
     ("instructions", instructions::report),
+    ("table", table::table),
     ("scaling", scaling::report),
     ("memory", memory::report),
     ("delivery", delivery::report),
