@@ -582,7 +582,10 @@ fn a_server_that_asks_for_patience_gets_it() {
                         None => Reply::status(429),
                     })
                 });
-                let honeyhive = settings(&server.url).build().unwrap();
+                let honeyhive = settings(&server.url)
+                    .retry_first_delay(Duration::from_secs(1))
+                    .build()
+                    .unwrap();
                 emit(&honeyhive, 3);
                 honeyhive.flush_blocking(LONG).unwrap();
                 let times = times.lock().unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use honeyhive::HoneyHive;
 use honeyhive::config::ResilienceLevel;
-use honeyhive::report::{Degradation, DropReason};
+use honeyhive::report::{Degradation, DropReason, FlushReport};
 use support::fault::{Act, Fault};
 use support::*;
 
@@ -17,8 +17,14 @@ const SLACK: Duration = Duration::from_millis(700);
 fn a_flush_that_fails_is_a_report_where_nothing_may_be_an_error() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = Fault::start([], Act::Silence);
+    let directory = tempfile::tempdir().unwrap();
     let make = |level| {
-        let honeyhive = settings(&server.url).resilience(level).build().unwrap();
+        let settings = settings(&server.url).resilience(level);
+        let settings = match level {
+            ResilienceLevel::Resilient => settings.spool_dir(directory.path()),
+            _ => settings,
+        };
+        let honeyhive = settings.build().unwrap();
         emit(&honeyhive, 5);
         honeyhive
     };
@@ -33,7 +39,8 @@ fn a_flush_that_fails_is_a_report_where_nothing_may_be_an_error() {
             }
         };
         let report = flush().unwrap();
-        assert_eq!((report.sent, report.failed, report.left), (0, 0, 5));
+        let kept = |report: &FlushReport| report.left + report.spooled;
+        assert_eq!((report.sent, report.failed, kept(&report)), (0, 0, 5));
         assert!(report.elapsed >= SHORT && started.elapsed() < SHORT + SLACK);
         assert_balanced(&honeyhive.stats());
         runtime.block_on(honeyhive::flush(SHORT)).ok();
@@ -42,10 +49,12 @@ fn a_flush_that_fails_is_a_report_where_nothing_may_be_an_error() {
         } else {
             honeyhive.shutdown_blocking(SHORT).unwrap()
         };
-        assert_eq!(report.left, 5);
         let stats = honeyhive.stats();
         assert_balanced(&stats);
-        assert_eq!(stats.dropped.of(DropReason::Shutdown), 5);
+        let lost = stats.dropped.of(DropReason::Shutdown);
+        let spools = cfg!(feature = "spool");
+        assert_eq!((stats.spooled, lost), if spools { (5, 0) } else { (0, 5) });
+        assert_eq!(kept(&report), 5);
     }
     for level in [ResilienceLevel::Balanced, ResilienceLevel::Strict] {
         let honeyhive = make(level);
@@ -60,6 +69,7 @@ fn a_flush_that_fails_is_a_report_where_nothing_may_be_an_error() {
     let resilient = settings
         .clone()
         .resilience(ResilienceLevel::Resilient)
+        .spool_dir(tempfile::tempdir().unwrap().path())
         .build()
         .unwrap();
     emit(&resilient, 3);
@@ -90,7 +100,9 @@ fn a_change_that_is_no_good_is_left_out() {
 fn where_nothing_may_be_an_error_it_starts_with_what_is_good() {
     let test = "where_nothing_may_be_an_error_it_starts_with_what_is_good";
     let server = Recorder::start();
+    let state = tempfile::tempdir().unwrap();
     let variables = [
+        ("XDG_STATE_HOME", state.path().to_str().unwrap()),
         ("HH_RESILIENCE_LEVEL", "resilient"),
         ("HH_API_URL", server.url.as_str()),
         ("HH_BATCH_SIZE", "many"),
@@ -133,7 +145,9 @@ fn where_nothing_may_be_an_error_it_starts_with_what_is_good() {
 #[test]
 fn a_bad_address_sends_nothing_anywhere() {
     let test = "a_bad_address_sends_nothing_anywhere";
+    let state = tempfile::tempdir().unwrap();
     let variables = [
+        ("XDG_STATE_HOME", state.path().to_str().unwrap()),
         ("HH_RESILIENCE_LEVEL", "resilient"),
         ("HH_API_KEY", KEY),
         ("HH_API_URL", "htps://honeyhive.example"),

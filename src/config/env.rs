@@ -678,9 +678,10 @@ pub(crate) const TABLE: &[Row] = &[
         aliases: &[],
         kind: Kind::Path,
         default: nothing,
-        doc: "The directory that keeps what cannot be delivered, to be sent later (cargo feature `spool`). `default` is the \
-              user's directory for state: `$XDG_STATE_HOME/honeyhive/spool`, `~/.local/state/honeyhive/spool`, or \
-              `honeyhive/spool` among temporary files. Taken when the first span closes.",
+        doc: "The directory that keeps what cannot be delivered, to be sent later (cargo feature `spool`). `default` is one of \
+              the service's own in the user's directory for state: below `$XDG_STATE_HOME/honeyhive/spool`, \
+              `~/.local/state/honeyhive/spool`, or `honeyhive/spool` among temporary files; where `resilience` is \
+              `resilient` it is that unless set. Taken when the first span closes.",
     },
     Row {
         field: Field::SpoolMaxBytes,

@@ -649,7 +649,10 @@ impl Config {
             ));
         }
 
-        if self.is_set(Field::SpoolMaxBytes) && !self.is_set(Field::SpoolDir) {
+        if self.is_set(Field::SpoolMaxBytes)
+            && !self.is_set(Field::SpoolDir)
+            && self.resilience != ResilienceLevel::Resilient
+        {
             self.warnings.push(format!(
                 "spool_max_bytes from {} has no effect: spool_dir (HH_SPOOL_DIR) is not set",
                 self.origin(Field::SpoolMaxBytes)

@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 use super::requests;
 use crate::config::{Config, ResilienceLevel};
+use crate::resource;
 pub(crate) use record::Kind;
 use record::{HEADER, Place};
 use segment::{EXTENSION, Name, Segment, UNBORN};
@@ -41,14 +42,17 @@ pub(crate) fn wanted(config: &Config) -> Option<PathBuf> {
         return None;
     }
     match config.spool_dir() {
-        Some(path) if path == Path::new("default") => Some(default_directory()),
+        Some(path) if path == Path::new("default") => Some(default_directory(config)),
         Some(path) => Some(path.to_owned()),
-        None => (config.resilience() == ResilienceLevel::Resilient).then(default_directory),
+        None => {
+            (config.resilience() == ResilienceLevel::Resilient).then(|| default_directory(config))
+        }
     }
 }
 
-/// The user's directory for state, or that for temporary files where there is none.
-pub(crate) fn default_directory() -> PathBuf {
+/// Below the user's directory for state, or that for temporary files where there is none. Every service has a directory
+/// of its own: one must not deliver what another one kept, under another key and to another place.
+pub(crate) fn default_directory(config: &Config) -> PathBuf {
     let absolute = |variable: &str| {
         let path = PathBuf::from(std::env::var_os(variable)?);
         path.is_absolute().then_some(path)
@@ -60,7 +64,14 @@ pub(crate) fn default_directory() -> PathBuf {
             .or_else(|| absolute("HOME").map(|home| home.join(".local").join("state")))
     };
     let state = state.unwrap_or_else(std::env::temp_dir);
-    state.join("honeyhive").join("spool")
+    let service = config.service_name.clone();
+    let service: String = service
+        .unwrap_or_else(resource::program_name)
+        .chars()
+        .take(64)
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    state.join("honeyhive").join("spool").join(service)
 }
 
 /// Why a record was not taken.
