@@ -228,6 +228,18 @@ fn batches_grow_where_spans_pile_up_unless_their_size_is_set() {
 }
 
 #[test]
+fn more_requests_are_on_their_way_where_spans_pile_up() {
+    let server = Recorder::start();
+    let honeyhive = primed(&server, |b| b);
+    server.hold();
+    emit(&honeyhive, 30_000);
+    wait_for(&server, 1 + 4);
+    server.release();
+    honeyhive.flush_blocking(PATIENCE).unwrap();
+    assert_all_exported(&honeyhive.stats(), 30_001);
+}
+
+#[test]
 fn high_volume_takes_large_batches() {
     for (set, large) in [(false, true), (true, false)] {
         let server = Recorder::start();

@@ -292,7 +292,8 @@ impl Builder {
         self.number(Field::BatchSize, count)
     }
 
-    /// How many spans go into one request at most, from 1 to 10,000; unless it is set, eight times that while even more wait.
+    /// How many spans go into one request at most, from 1 to 10,000; unless it is set, up to eight times that when
+    /// more wait.
     /// [`DEFAULT_MAX_EXPORT_BATCH_SIZE`](super::DEFAULT_MAX_EXPORT_BATCH_SIZE) by default; variable
     /// `HH_MAX_EXPORT_BATCH_SIZE`.
     pub fn max_export_batch_size(self, count: usize) -> Self {
@@ -348,7 +349,8 @@ impl Builder {
     }
 
     /// How many requests with spans may be on their way at once, from 1 to 64. By default 4 under high concurrency, 3 on
-    /// Kubernetes, Google Cloud, Azure and EC2, else 2; at most 2 with one processor, one more with more than eight.
+    /// Kubernetes, Google Cloud, Azure and EC2, else 2; at most 2 with one processor, one more with more than eight;
+    /// unless it is set, 4 while more spans wait than one request takes.
     /// Variable `HH_MAX_IN_FLIGHT`.
     pub fn max_in_flight(self, count: usize) -> Self {
         self.number(Field::MaxInFlight, count)

@@ -453,7 +453,7 @@ pub(crate) const TABLE: &[Row] = &[
         aliases: &[Alias::Shared("OTEL_BSP_MAX_EXPORT_BATCH_SIZE")],
         kind: COUNT,
         default: || DEFAULT_MAX_EXPORT_BATCH_SIZE.to_string(),
-        doc: "How many spans go into one request at most. Unset, it is eight times that while even more wait.",
+        doc: "How many spans go into one request at most. Unset, it is up to eight times that when more wait.",
     },
     Row {
         field: Field::FlushInterval,
@@ -548,7 +548,8 @@ pub(crate) const TABLE: &[Row] = &[
             "by environment: 4 under high concurrency, 3 on Kubernetes, Google Cloud, Azure and EC2, else 2; by processors"
                 .to_owned()
         },
-        doc: "How many requests with spans may be on their way at once.",
+        doc: "How many requests with spans may be on their way at once. Unset, it is at least 4 while more spans wait than one \
+              request takes.",
     },
     Row {
         field: Field::FlushOnTimer,

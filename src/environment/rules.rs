@@ -109,7 +109,7 @@ impl Place {
         rules.count(
             Field::MaxExportBatchSize,
             number(DEFAULT_MAX_EXPORT_BATCH_SIZE),
-            "the standard; up to eight times that while more wait",
+            "the standard; up to eight times that when more wait",
         );
         let (parts, why) = match self.memory_tier() {
             Tier::Minimal => (4, "a quarter of the standard: memory is minimal"),

@@ -13,8 +13,10 @@ use crate::export::transport::{self, Connections, Failure, Http, Nowhere, Transp
 use crate::id::SessionId;
 use crate::sample::Threshold;
 
-/// While spans pile up, batches grow up to so many times their usual number of spans.
+/// When more spans wait than a batch usually has, it grows up to so many times their number.
 const GROWTH: usize = 8;
+/// While more spans wait than the next batch takes, so many requests may be on their way.
+const MOST_AWAY: usize = 4;
 /// Empty buffers that are kept.
 const SPARE: usize = 4;
 /// So many unknown event types are told apart in warnings.
@@ -39,7 +41,7 @@ impl Worker {
                 self.stage(&config, Parcel::Letter(letter));
                 continue;
             }
-            if self.shipments_away >= config.max_in_flight.max(1)
+            if self.shipments_away >= self.most_away(&config)
                 || self.traces.is_silent() && self.shipments_away > 0
                 || self.traces.until(now).is_some()
             {
@@ -70,11 +72,21 @@ impl Worker {
             return 1;
         }
         let usual = config.max_export_batch_size;
-        let most = usual.saturating_mul(GROWTH);
+        if *config.source_of(Field::MaxExportBatchSize) == Source::Default {
+            usual.saturating_mul(GROWTH)
+        } else {
+            usual
+        }
+    }
+
+    /// How many requests may be on their way. An endpoint that is far away takes more of them at a time than of spans
+    /// that are made meanwhile, or these would pile up.
+    fn most_away(&self, config: &Config) -> usize {
+        let usual = config.max_in_flight.max(1);
         let waiting = usize::try_from(self.taken - self.batched).unwrap_or(usize::MAX);
-        let is_default = *config.source_of(Field::MaxExportBatchSize) == Source::Default;
-        if is_default && waiting > most {
-            most
+        let is_default = *config.source_of(Field::MaxInFlight) == Source::Default;
+        if is_default && waiting > self.most_spans(config) {
+            usual.max(MOST_AWAY)
         } else {
             usual
         }
