@@ -1,10 +1,12 @@
-//! The endpoint: another process, which decodes what it is sent with the reference types and counts the spans.
+//! The endpoint: another process, which decodes what it is sent with the reference types and counts the spans. It answers
+//! first: how long the reference types take is nobody's flush.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -105,7 +107,12 @@ struct Counts {
     spans: AtomicU64,
     bytes: AtomicU64,
     requests: AtomicU64,
+    /// Bodies that were answered and are not decoded yet.
+    waiting: AtomicU64,
 }
+
+/// A body, and whether it is one of Sentry's.
+type Body = (Vec<u8>, bool);
 
 /// The program of a sink.
 pub(crate) fn serve(arguments: &[&str]) {
@@ -115,22 +122,37 @@ pub(crate) fn serve(arguments: &[&str]) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("http://{}", listener.local_addr().expect("an address"));
     let counts = Arc::new(Counts::default());
+    let (decoder, bodies) = mpsc::channel::<Body>();
+    let decoded = Arc::clone(&counts);
+    std::thread::spawn(move || {
+        for (body, is_sentry) in bodies {
+            let spans = if is_sentry {
+                sentry_spans(&body)
+            } else {
+                spans(&body)
+            };
+            decoded.spans.fetch_add(spans, Relaxed);
+            decoded.bytes.fetch_add(body.len() as u64, Relaxed);
+            decoded.requests.fetch_add(1, Relaxed);
+            decoded.waiting.fetch_sub(1, Release);
+        }
+    });
     for stream in listener.incoming().flatten() {
-        let counts = Arc::clone(&counts);
-        std::thread::spawn(move || connection(&stream, &counts, silent, delay));
+        let (counts, decoder) = (Arc::clone(&counts), decoder.clone());
+        std::thread::spawn(move || connection(&stream, &counts, &decoder, silent, delay));
     }
 }
 
 fn connection(
     stream: &TcpStream,
     counts: &Counts,
+    decoder: &mpsc::Sender<Body>,
     silent: bool,
     delay: Option<Duration>,
 ) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut reader = BufReader::with_capacity(64 * 1024, stream);
     let mut writer = stream;
-    let mut body = Vec::new();
     loop {
         let (mut path, mut length) = (String::new(), 0);
         loop {
@@ -149,10 +171,12 @@ fn connection(
                 break;
             }
         }
-        body.clear();
-        body.resize(length, 0);
+        let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
         if path.contains("/count") {
+            while counts.waiting.load(Acquire) > 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             let text = format!(
                 "{} {} {}",
                 counts.spans.load(Relaxed),
@@ -166,20 +190,13 @@ fn connection(
         if silent {
             continue;
         }
-        let spans = if path.contains("/traces") {
-            spans(&body)
-        } else if path.contains("/envelope") {
-            sentry_spans(&body)
-        } else {
-            0
-        };
-        if spans > 0 {
+        let is_sentry = path.contains("/envelope");
+        if is_sentry || path.contains("/traces") {
             if let Some(delay) = delay {
                 std::thread::sleep(delay);
             }
-            counts.spans.fetch_add(spans, Relaxed);
-            counts.bytes.fetch_add(body.len() as u64, Relaxed);
-            counts.requests.fetch_add(1, Relaxed);
+            counts.waiting.fetch_add(1, Relaxed);
+            decoder.send((body, is_sentry)).ok()?;
         }
         answer(&mut writer, "").ok()?;
     }

@@ -329,7 +329,7 @@ impl Worker {
                     // One notification may stand for a command and for records.
                     if self.shared.queue.is_woken() {
                         if !self.shared.config.load().disable_batch {
-                            tokio::time::sleep(LINGER).await;
+                            self.linger().await;
                         }
                         self.take_records();
                     }
@@ -354,6 +354,20 @@ impl Worker {
             }
         }
         self.end();
+    }
+
+    /// Lets more records come in, unless somebody asks for something.
+    async fn linger(&self) {
+        if !lock(&self.shared.inbox).is_empty() {
+            return;
+        }
+        let mut notified = pin!(self.shared.notify.notified());
+        let mut sleep = pin!(tokio::time::sleep(LINGER));
+        poll_fn(|cx| match notified.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => sleep.as_mut().poll(cx),
+        })
+        .await;
     }
 
     /// When there is something to do at the latest.
