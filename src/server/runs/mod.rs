@@ -4,8 +4,8 @@
 mod compare;
 mod summary;
 
-pub(crate) use compare::{Comparison, compare};
-pub(crate) use summary::{DatapointResult, Detail, Rules, Summary, summary};
+pub(crate) use compare::{Comparison, Delta, compare};
+pub(crate) use summary::{DatapointMetric, DatapointResult, Detail, Rules, Summary, summary};
 
 use serde_json::{Map, Value};
 

@@ -68,6 +68,8 @@ pub(crate) struct RunQuery {
     pub(crate) dataset_id: Option<String>,
     pub(crate) run_ids: Option<Vec<String>>,
     pub(crate) name: Option<String>,
+    /// In the name, the description or the id.
+    pub(crate) text: Option<String>,
     pub(crate) status: Option<String>,
     pub(crate) from: Option<f64>,
     pub(crate) to: Option<f64>,
@@ -238,6 +240,12 @@ impl RunQuery {
         if let Some(name) = &self.name {
             add("r.name = ?", text(name));
         }
+        if let Some(part) = &self.text {
+            add(
+                "instr(lower(coalesce(r.name, '') || ' ' || coalesce(r.description, '') || ' ' || r.run_id), lower(?)) > 0",
+                text(part),
+            );
+        }
         if let Some(status) = &self.status {
             add("r.status = ?", text(status));
         }
@@ -291,10 +299,21 @@ impl Reader<'_> {
     /// How the new run compares with the old one.
     pub(crate) fn run_comparison(
         &self,
-        (new, old): (&str, &str),
+        runs: (&str, &str),
         conditions: &[Condition],
         aggregate: Aggregate,
     ) -> Result<RunComparison, Fault> {
+        let (compared, _) = self.run_comparison_with_sessions(runs, conditions, aggregate)?;
+        Ok(compared)
+    }
+
+    /// The same, with the sessions of either run: of the new one, and of the old one.
+    pub(crate) fn run_comparison_with_sessions(
+        &self,
+        (new, old): (&str, &str),
+        conditions: &[Condition],
+        aggregate: Aggregate,
+    ) -> Result<(RunComparison, [Vec<Sample>; 2]), Fault> {
         let new = self.measured(new, conditions)?;
         let old = self.measured(old, conditions)?;
         let rules = self.rules(&[&old.run, &new.run])?;
@@ -304,11 +323,27 @@ impl Reader<'_> {
             &rules,
             aggregate,
         );
-        Ok(RunComparison {
+        let compared = RunComparison {
             new: new.run,
             old: old.run,
             comparison,
-        })
+        };
+        Ok((compared, [new.samples, old.samples]))
+    }
+
+    /// How many sessions a run has, and what it came to; nothing of the latter if they are more than `most`.
+    pub(crate) fn run_overview(
+        &self,
+        run: &Run,
+        most: usize,
+    ) -> Result<(usize, Option<Summary>), Fault> {
+        let sessions = self.run_sessions(run)?;
+        if sessions.len() > most {
+            return Ok((sessions.len(), None));
+        }
+        let samples = self.samples(&sessions, None)?;
+        let summary = results::summary(&samples, &self.rules(&[run])?, Aggregate::Average);
+        Ok((sessions.len(), Some(summary)))
     }
 
     fn measured(&self, id: &str, conditions: &[Condition]) -> Result<Measured, Fault> {
