@@ -819,3 +819,52 @@ fn many_events_and_datapoints_are_turned_page_by_page() {
         .collect();
     assert_eq!(counts, [25, 25, 10, 0]);
 }
+
+#[test]
+fn the_largest_pages_are_small_enough() {
+    let running = start();
+    let long = "a long question ".repeat(100);
+    let mut runs = Vec::new();
+    for n in 0..2 {
+        let made = running.json("POST", "/v1/runs", &json!({"name": format!("run {n}")}));
+        let run = made.json()["run_id"].as_str().unwrap().to_owned();
+        for at in 0..60 {
+            let metrics: serde_json::Map<String, Value> = (0..30)
+                .map(|m| {
+                    (
+                        format!("a metric of some length {m}"),
+                        json!(f64::from(at * 7 + m + n) / 7.0),
+                    )
+                })
+                .collect();
+            let session = json!({"session": {"session_name": format!("{long}{n}{at}"), "inputs": {"question": long},
+                "metadata": {"run_id": run, "datapoint_id": format!("point-{at}")}, "metrics": metrics}});
+            assert_eq!(running.json("POST", "/session/start", &session).status, 200);
+        }
+        runs.push(run);
+    }
+    let (old, new) = (&runs[0], &runs[1]);
+    for path in [
+        "/runs".to_owned(),
+        "/events".to_owned(),
+        "/events?q=question".to_owned(),
+        format!("/runs/{new}"),
+        format!("/runs/{new}?page=3&col=4"),
+        format!("/runs/{new}?page=99&col=99"),
+        format!("/compare/{new}/{old}"),
+        format!("/compare/{new}/{old}?page=2&col=2"),
+    ] {
+        let begun = Instant::now();
+        let page = running.get(&path);
+        println!("{path}: {:?}, {} bytes", begun.elapsed(), page.body.len());
+        assert_eq!(page.status, 200, "{path}");
+        assert!(
+            page.body.len() < 60 * 1024,
+            "{path}: {} bytes",
+            page.body.len()
+        );
+    }
+    let last = rows(&running.get(&format!("/runs/{new}?page=3&col=4")));
+    assert_eq!(last.len(), 10);
+    assert_eq!(last[0].matches("data-l").count(), 6);
+}

@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Metrics above.
-const METRICS: usize = 60;
+const METRICS: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -101,7 +101,7 @@ pub(in crate::server) async fn compare(
     asked.number("col")?;
     let (own, other) = (new.clone(), old.clone());
     let found = app.ask(move |reader| {
-        let compared = reader.run_comparison_with_sessions((&own, &other), &[], aggregate);
+        let compared = reader.run_comparison_page((&own, &other), aggregate);
         let (compared, samples) = match compared {
             Err(Fault::Missing(_)) => return Ok(Err(reader.known_run(&own).is_ok())),
             other => other?,
@@ -241,7 +241,7 @@ impl Shown<'_> {
         };
         let filtered = asked.text("show");
         let main = html! {
-            main.list.run {
+            main.list.results {
                 div.sides {
                     @for (which, run, address) in [("old", old, of_old), ("new", new, of_new)] {
                         p { small { (which) } " " a href={ "/runs/" (address) } { (title(run)) } " " small { (moment(run.created)) } }
@@ -367,7 +367,7 @@ fn metrics(deltas: &[Delta], asked: &Asked) -> Markup {
                 }
             }
         }
-        @if deltas.len() > METRICS { p.note.said { (deltas.len() - METRICS) " more metrics are in the JSON." } }
+        @if deltas.len() > METRICS { p.note.about { (deltas.len() - METRICS) " more metrics are in the JSON." } }
     }
 }
 

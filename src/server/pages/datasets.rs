@@ -130,9 +130,9 @@ pub(in crate::server) async fn dataset(
         }
     };
     let main = html! {
-        main.list.run {
+        main.list.results {
             @if let Some(said) = row.description.as_deref().filter(|said| !said.trim().is_empty()) {
-                p.note.said { (Shown(clip(said, 600).0)) }
+                p.note.about { (Shown(clip(said, 600).0)) }
             }
             @if !runs.runs.is_empty() { (used(&runs.runs, runs.total, &address)) }
             @if row.datapoints == 0 {

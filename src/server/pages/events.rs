@@ -239,7 +239,7 @@ fn filters(asked: &Asked, models: &[String]) -> Markup {
 fn table(events: &[FoundEvent], now: f64) -> Markup {
     html! {
         button #fresh.js type="button" hidden {}
-        table.grid.found {
+        table.grid {
             thead { tr {
                 th scope="col" { "event" }
                 th scope="col" { "type" }
@@ -257,17 +257,21 @@ fn table(events: &[FoundEvent], now: f64) -> Markup {
 
 fn row(event: &FoundEvent, now: f64) -> Markup {
     let session = encoded(&event.session_id);
+    let dot = match event.error {
+        Some(_) => "dot bad".to_owned(),
+        None => format!("dot k-{}", event.kind),
+    };
     html! {
         tr data-id=(event.event_id) {
             td.name {
-                i class={ "dot k-" (event.kind) } .bad[event.error.is_some()] {}
+                i class=(dot) {}
                 a href={ "/sessions/" (session) "?event=" (encoded(&event.event_id)) } { (name(&event.name)) }
                 @if let Some(error) = &event.error { p.cause { (Shown(clip(error.trim(), 160).0)) } }
                 @else if let Some([before, found, after]) = &event.excerpt {
                     p.excerpt { "…" bdi { (Shown(before)) mark { (Shown(found)) } (Shown(after)) } "…" }
                 }
             }
-            td.kind { (event.kind) }
+            td.type { (event.kind) }
             td.over { a.soft href={ "/sessions/" (session) } { (name(clip(&event.session_name, 60).0)) } }
             td.over { @if let Some(model) = &event.model { (name(clip(model, 40).0)) } }
             td.num { (duration(event.duration)) }

@@ -17,10 +17,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Datapoints on a page, and metrics beside them.
-pub(super) const PAGE: usize = 50;
+pub(super) const PAGE: usize = 25;
 pub(super) const COLUMNS: usize = 8;
-/// Metrics above, each with its distribution.
-const CARDS: usize = 24;
 /// Other runs to compare with.
 const OTHERS: u64 = 6;
 
@@ -66,7 +64,7 @@ pub(in crate::server) async fn run(
     let (wanted, up) = (asked.owned("sort"), asked.text("up").is_some());
     let asked_id = id.clone();
     let found = app.ask(move |reader| {
-        let result = match reader.run_result(&asked_id, &[], aggregate) {
+        let result = match reader.run_page(&asked_id, aggregate) {
             Err(Fault::Missing(_)) => return Ok(None),
             other => other?,
         };
@@ -158,9 +156,9 @@ fn render(content: &Content, asked: &Asked, aggregate: Aggregate, columns: u64) 
     };
     let filtered = asked.text("show");
     let main = html! {
-        main.list.run {
+        main.list.results {
             @if let Some(said) = run.description.as_deref().filter(|said| !said.trim().is_empty()) {
-                p.note.said { (Shown(clip(said, 600).0)) }
+                p.note.about { (Shown(clip(said, 600).0)) }
             }
             @if !content.others.is_empty() {
                 nav.choices aria-label="compare" {
@@ -178,7 +176,8 @@ fn render(content: &Content, asked: &Asked, aggregate: Aggregate, columns: u64) 
                 }
             } @else {
                 @if !summary.metrics.is_empty() { (aggregates(aggregate, asked)) }
-                (cards(&summary.metrics, aggregate, &address))
+                (cards(in_sight(&summary.metrics, columns), aggregate))
+                @if summary.metrics.len() > COLUMNS { (more_columns(asked, summary.metrics.len(), columns)) }
                 nav.choices aria-label="datapoints" {
                     a href=(asked.with(&[("show", None)])) aria-current=[filtered.is_none().then_some("true")] { "all " (number(all)) }
                     @let passed = summary.datapoints.iter().filter(|row| row.passed).count();
@@ -217,10 +216,19 @@ pub(super) fn metric(metric: &str, event_name: &str, event_type: &str) -> Markup
     }
 }
 
-fn cards(metrics: &[Detail], aggregate: Aggregate, address: &str) -> Markup {
+/// The metrics of a page, above and beside the datapoints.
+pub(super) fn in_sight<T>(metrics: &[T], columns: u64) -> &[T] {
+    let pages = usize::try_from(columns - 1).unwrap_or(usize::MAX);
+    let rest = metrics
+        .get(pages.saturating_mul(COLUMNS)..)
+        .unwrap_or_default();
+    rest.get(..COLUMNS).unwrap_or(rest)
+}
+
+fn cards(metrics: &[Detail], aggregate: Aggregate) -> Markup {
     html! {
         div.cards {
-            @for detail in metrics.iter().take(CARDS) {
+            @for detail in metrics {
                 section.card {
                     h2 { (metric(&detail.metric_name, &detail.event_name, &detail.event_type)) }
                     p.big { @if let Some(value) = detail.aggregate { (measure(value)) } @else { "–" } " " small { (aggregate.name()) } }
@@ -243,9 +251,6 @@ fn cards(metrics: &[Detail], aggregate: Aggregate, address: &str) -> Markup {
                     }
                 }
             }
-        }
-        @if metrics.len() > CARDS {
-            p.note.said { (metrics.len() - CARDS) " more metrics: " a href={ "/v1/runs/" (address) "/summary" } { "all of them, as JSON" } }
         }
     }
 }
@@ -289,13 +294,14 @@ fn distribution(values: &[f64]) -> Markup {
             @for (index, (low, high, count)) in bars.iter().enumerate() {
                 @let height = *count as f64 / tallest as f64 * 30.0;
                 @let height = if *count > 0 { height.max(1.0) } else { 0.0 };
-                rect x=(tenths(index as f64 * step)) y=(tenths(31.0 - height)) width=(tenths((step - 2.0).clamp(1.0, 40.0))) height=(tenths(height)) {
+                @let width = (step - 2.0).clamp(1.0, 78.0);
+                rect x=(tenths(index as f64 * step + (step - width) / 2.0)) y=(tenths(31.0 - height)) width=(tenths(width)) height=(tenths(height)) {
                     title { @if low == high { (measure(*low)) } @else { (measure(*low)) " to " (measure(*high)) } ": " (count) }
                 }
             }
             line x1="0" y1="31.5" x2="160" y2="31.5" {}
         }
-        p.ends aria-hidden="true" { span { (measure(least)) } span { @if most > least { (measure(most)) } } }
+        p.ends aria-hidden="true" { span { (measure(least)) } @if most > least { span { (measure(most)) } } }
     }
 }
 
@@ -342,10 +348,7 @@ fn of(row: &DatapointResult, detail: &Detail) -> Option<Cell> {
 
 fn datapoints(content: &Content, asked: &Asked, columns: u64) -> Markup {
     let summary: &Summary = &content.result.summary;
-    let first = usize::try_from(columns - 1)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(COLUMNS);
-    let shown: Vec<&Detail> = summary.metrics.iter().skip(first).take(COLUMNS).collect();
+    let shown = in_sight(&summary.metrics, columns);
     let sort = asked.text("sort");
     let up = asked.text("up").is_some();
     html! {
@@ -354,7 +357,7 @@ fn datapoints(content: &Content, asked: &Asked, columns: u64) -> Markup {
                 thead { tr {
                     th scope="col" { "datapoint" }
                     th scope="col" { "result" }
-                    @for detail in &shown {
+                    @for detail in shown {
                         @let own = key(&detail.metric_name, &detail.event_name, &detail.event_type);
                         @let active = sort == Some(own.as_str());
                         @let turn = (active && !up).then_some("1");
@@ -373,7 +376,7 @@ fn datapoints(content: &Content, asked: &Asked, columns: u64) -> Markup {
                                 a href={ "/sessions/" (encoded(&row.session_id)) } { (said(content.inputs.get(&row.session_id), row.datapoint_id.as_deref().unwrap_or(&row.session_id))) }
                             }
                             td { @if row.passed { span.up { "✓ passed" } } @else { span.down { "✗ failed" } } }
-                            @for detail in &shown {
+                            @for detail in shown {
                                 @match of(row, detail) {
                                     None => td.num.nil data-l=(label(detail)) { "–" },
                                     Some(cell) => td.num.down[cell.failed] data-l=(label(detail)) {
@@ -390,7 +393,6 @@ fn datapoints(content: &Content, asked: &Asked, columns: u64) -> Markup {
                 }
             }
         }
-        @if summary.metrics.len() > COLUMNS { (more_columns(asked, summary.metrics.len(), columns)) }
     }
 }
 

@@ -101,6 +101,14 @@ impl Score {
     }
 }
 
+/// Puts the metrics of all sessions under one name: sessions are called after what they are about, or after their run.
+pub(crate) fn together(samples: &mut [Sample]) {
+    let scores = samples.iter_mut().flat_map(|sample| &mut sample.scores);
+    for score in scores.filter(|score| score.event_type == "session") {
+        "session".clone_into(&mut score.event_name);
+    }
+}
+
 /// How many values become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Aggregate {

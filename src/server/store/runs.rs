@@ -287,7 +287,17 @@ impl Reader<'_> {
         conditions: &[Condition],
         aggregate: Aggregate,
     ) -> Result<RunResult, Fault> {
-        let measured = self.measured(id, conditions)?;
+        self.result(self.measured(id, conditions)?, aggregate)
+    }
+
+    /// The same for a page: the metrics of sessions are one each, whatever the sessions are called.
+    pub(crate) fn run_page(&self, id: &str, aggregate: Aggregate) -> Result<RunResult, Fault> {
+        let mut measured = self.measured(id, &[])?;
+        results::together(&mut measured.samples);
+        self.result(measured, aggregate)
+    }
+
+    fn result(&self, measured: Measured, aggregate: Aggregate) -> Result<RunResult, Fault> {
         let rules = self.rules(&[&measured.run])?;
         Ok(RunResult {
             summary: results::summary(&measured.samples, &rules, aggregate),
@@ -299,23 +309,35 @@ impl Reader<'_> {
     /// How the new run compares with the old one.
     pub(crate) fn run_comparison(
         &self,
-        runs: (&str, &str),
-        conditions: &[Condition],
-        aggregate: Aggregate,
-    ) -> Result<RunComparison, Fault> {
-        let (compared, _) = self.run_comparison_with_sessions(runs, conditions, aggregate)?;
-        Ok(compared)
-    }
-
-    /// The same, with the sessions of either run: of the new one, and of the old one.
-    pub(crate) fn run_comparison_with_sessions(
-        &self,
         (new, old): (&str, &str),
         conditions: &[Condition],
         aggregate: Aggregate,
-    ) -> Result<(RunComparison, [Vec<Sample>; 2]), Fault> {
+    ) -> Result<RunComparison, Fault> {
         let new = self.measured(new, conditions)?;
         let old = self.measured(old, conditions)?;
+        Ok(self.comparison(new, old, aggregate)?.0)
+    }
+
+    /// The same for a page, as [`Self::run_page`], with the sessions of the new run and those of the old one.
+    pub(crate) fn run_comparison_page(
+        &self,
+        (new, old): (&str, &str),
+        aggregate: Aggregate,
+    ) -> Result<(RunComparison, [Vec<Sample>; 2]), Fault> {
+        let mut new = self.measured(new, &[])?;
+        let mut old = self.measured(old, &[])?;
+        for measured in [&mut new, &mut old] {
+            results::together(&mut measured.samples);
+        }
+        self.comparison(new, old, aggregate)
+    }
+
+    fn comparison(
+        &self,
+        new: Measured,
+        old: Measured,
+        aggregate: Aggregate,
+    ) -> Result<(RunComparison, [Vec<Sample>; 2]), Fault> {
         let rules = self.rules(&[&old.run, &new.run])?;
         let comparison = results::compare(
             (&new.samples, &new.kinds),
