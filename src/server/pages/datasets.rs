@@ -188,11 +188,11 @@ fn datapoints(points: &[Datapoint], before: u64) -> Markup {
                 @for (number, point) in (before + 1..).zip(points) {
                     tr data-datapoint=(point.datapoint_id) {
                         td.num { (count(number)) }
-                        td.wrap {
+                        td.wrap data-l="inputs" {
                             (values(&point.inputs))
                             @if !point.history.is_empty() { small { "and " (plural(u64::try_from(point.history.len()).unwrap_or(u64::MAX), "message")) " before" } }
                         }
-                        td.wrap { @if let Some(truth) = &point.ground_truth { (values(truth)) } @else { span.nil { "–" } } }
+                        td.wrap data-l="ground truth" { @if let Some(truth) = &point.ground_truth { (values(truth)) } @else { span.nil { "–" } } }
                         td.when { @if let Some(event) = &point.linked_event { a href={ "/events?q=" (encoded(clip(event, 200).0)) } { "event" } } }
                         td.when { a href={ "/v1/datapoints/" (encoded(&point.datapoint_id)) } { "json" } }
                     }

@@ -420,7 +420,8 @@ pub(super) fn said(inputs: Option<&String>, id: &str) -> Markup {
     let inputs = inputs.map_or("", String::as_str);
     let line = match serde_json::from_str::<Map<String, Value>>(inputs) {
         Ok(map) if map.is_empty() => String::new(),
-        Ok(map) => line(&map),
+        // An experiment's session has the datapoint's inputs beside what it was to come to.
+        Ok(map) => line(map.get("inputs").and_then(Value::as_object).unwrap_or(&map)),
         // Cut off: the text as it is.
         Err(_) => inputs.trim_start_matches('{').to_owned(),
     };
