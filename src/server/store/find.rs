@@ -166,7 +166,8 @@ const SESSION: &str = "SELECT s.session_id, s.session_id, s.name, 'session', s.n
      FROM sessions s WHERE s.id = ?1";
 
 impl Reader<'_> {
-    /// What is looked for, the newest first, as far as the time allows: however much there is, it answers soon.
+    /// What is looked for, the newest first, as far as the time allows. Timed is what is read event by event: text, and what
+    /// events carry. What SQL asks of columns is one quick pass.
     pub(crate) fn find(&self, find: &Find, patience: Duration) -> rusqlite::Result<FoundPart> {
         let until = Instant::now() + patience;
         let limit = usize::try_from(find.search.limit).unwrap_or(usize::MAX);
