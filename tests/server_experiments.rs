@@ -244,6 +244,14 @@ fn a_run_shows_its_datapoints_against_its_metrics() {
         all[1]
     );
 
+    // And back again from there.
+    let session = running.get("/sessions/00000000-0000-4000-8000-000000000000");
+    assert!(
+        session.text().contains(&format!("href=\"/runs/{old}\"")),
+        "{}",
+        session.text()
+    );
+
     let maximum = running.get(&format!("/runs/{old}?fn=max"));
     assert!(
         maximum.text().contains("class=\"big\">0.9 "),

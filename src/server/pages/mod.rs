@@ -193,6 +193,7 @@ fn render_session(
         Some(text) => Some(reader.matching(session.id, text)?.into_iter().collect()),
         None => None,
     };
+    let run = reader.run_of(session.id)?;
     let root = rows.iter().find(|row| {
         let parent = row.parent_id.as_deref();
         parent.is_none_or(|parent| parent == session.session_id)
@@ -227,6 +228,7 @@ fn render_session(
                 @if let Some(user) = &session.user { span.fact { (name(user)) } }
             }
             nav.acts {
+                @if let Some(run) = &run { a href={ "/runs/" (encoded(run)) } { "run" } }
                 a href={ (address) ".json" } { "json" }
                 button.js type="button" data-copy-link { "copy link" }
                 button.js type="button" data-keys title="keys" { "?" }

@@ -157,13 +157,14 @@ fn next(part: &Part<'_>, rows: &mut Rows<'_>) -> rusqlite::Result<Option<(Place,
 }
 
 const EVENT: &str = "SELECT e.event_id, s.session_id, s.name, e.kind, e.name, e.started, e.duration, e.tokens, e.cost,
-        e.model, e.error, b.inputs, b.outputs, b.config, b.metadata, b.metrics, b.feedback, b.user_properties
-     FROM events e JOIN sessions s ON s.id = e.session JOIN bodies b ON b.id = e.id WHERE e.id = ?1";
+        e.model, e.error";
+
+const EVENT_FROM: &str = "FROM events e JOIN sessions s ON s.id = e.session JOIN bodies b ON b.id = e.id WHERE e.id = ?1";
 
 const SESSION: &str = "SELECT s.session_id, s.session_id, s.name, 'session', s.name, s.started,
-        coalesce(s.duration, max(0.0, s.ended - s.started)), s.tokens, s.cost, NULL, s.error,
-        s.inputs, s.outputs, s.config, s.metadata, s.metrics, s.feedback, s.user_properties
-     FROM sessions s WHERE s.id = ?1";
+        coalesce(s.duration, max(0.0, s.ended - s.started)), s.tokens, s.cost, NULL, s.error";
+
+const SESSION_FROM: &str = "FROM sessions s WHERE s.id = ?1";
 
 impl Reader<'_> {
     /// What is looked for, the newest first, as far as the time allows. Timed is what is read event by event: text, and what
@@ -216,13 +217,31 @@ impl Reader<'_> {
     }
 
     fn found_event(&self, key: Key, text: Option<&str>) -> rusqlite::Result<Option<FoundEvent>> {
-        let (sql, id) = match key {
-            Key::Event(id) => (EVENT, id),
-            Key::Session(id) => (SESSION, id),
+        let (select, row, from, id) = match key {
+            Key::Event(id) => (EVENT, "b", EVENT_FROM, id),
+            Key::Session(id) => (SESSION, "s", SESSION_FROM, id),
         };
-        let mut statement = self.db.prepare_cached(sql)?;
+        let mut sql = select.to_owned();
+        if text.is_some() {
+            // Not otherwise: it may be large.
+            for column in CARRIED {
+                sql += &format!(", {row}.{column}");
+            }
+        }
+        sql += &format!(" {from}");
+        let mut statement = self.db.prepare_cached(&sql)?;
         let read = |row: &Row<'_>| found_event(row, text);
         statement.query_row([id], read).optional()
+    }
+
+    /// The run that a session belongs to, if it is kept here.
+    pub(crate) fn run_of(&self, session: i64) -> rusqlite::Result<Option<String>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT r.run_id FROM sessions s JOIN runs r
+                ON r.run_id = (CASE WHEN json_valid(s.metadata) THEN json_extract(s.metadata, '$.run_id') END)
+             WHERE s.id = ?1",
+        )?;
+        statement.query_row([session], |row| row.get(0)).optional()
     }
 
     /// Models that events name, for the filter.
