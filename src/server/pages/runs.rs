@@ -16,8 +16,9 @@ use std::sync::Arc;
 
 /// Runs on a page.
 const PAGE: u64 = 25;
-/// Sessions that a page sums up, over all its runs; of runs beyond, their own page tells more.
+/// Sessions of one run, and values of all runs together, that a page sums up; of runs beyond, their own page tells more.
 const SUMMED: usize = 2_000;
+const VALUES: usize = 8_000;
 /// Metrics of one run in the list.
 const METRICS: usize = 4;
 
@@ -48,10 +49,10 @@ pub(in crate::server) async fn runs(
     };
     let found = app.ask(move |reader| {
         let found = reader.runs(&query)?;
-        let mut left = SUMMED;
+        let mut left = VALUES;
         let mut rows = Vec::with_capacity(found.runs.len());
         for run in found.runs {
-            let (sessions, summary) = reader.run_overview(&run, left)?;
+            let (sessions, summary) = reader.run_overview(&run, left.min(SUMMED))?;
             let mut row = Row {
                 run,
                 sessions: u64::try_from(sessions).unwrap_or(u64::MAX),
@@ -59,8 +60,9 @@ pub(in crate::server) async fn runs(
                 metrics: Vec::new(),
             };
             if let Some(summary) = summary {
-                left -= sessions.min(left);
                 row.passed = Some((summary.passed.len(), summary.failed.len()));
+                let measured: usize = summary.metrics.iter().map(|of| of.values.len()).sum();
+                left = left.saturating_sub(measured.max(sessions));
                 let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
                 for detail in summary.metrics {
                     values
