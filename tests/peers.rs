@@ -199,6 +199,81 @@ fn chromium_shows_the_pages_and_refuses_nothing() {
     }
 }
 
+#[test]
+fn chromium_shows_runs_datasets_and_the_search() {
+    if !wanted("Chromium") {
+        return;
+    }
+    let server = Server::builder().port(0).start().unwrap();
+    let evil = "<script>document.title = 'broken into'</script>";
+    let asked = |path: &str, body: serde_json::Value| post(server.url(), path, &body);
+    let empty = browse(&format!("{}/runs", server.url()), "380,800").0;
+    assert!(empty.contains("No run yet"), "{empty}");
+    let made = asked("/v1/datasets", serde_json::json!({"name": evil}));
+    let dataset = made["result"]["insertedId"].as_str().unwrap().to_owned();
+    let added = asked(
+        &format!("/v1/datasets/{dataset}/datapoints"),
+        serde_json::json!({"mapping": {"inputs": ["word"]}, "data": [{"word": evil}]}),
+    );
+    let point = added["datapoint_ids"][0].as_str().unwrap().to_owned();
+    let runs: Vec<String> = [0.25, 0.75]
+        .iter()
+        .map(|score| {
+            let made = asked("/v1/runs", serde_json::json!({"name": evil, "dataset_id": dataset}));
+            let run = made["run_id"].as_str().unwrap().to_owned();
+            let session = serde_json::json!({"session": {"session_name": evil, "inputs": {"word": evil}, "metrics": {evil: score},
+                "metadata": {"run_id": run, "datapoint_id": point}}});
+            asked("/session/start", session);
+            run
+        })
+        .collect();
+    let [old, new] = runs.as_slice() else {
+        panic!("{runs:?}");
+    };
+    for (path, expected) in [
+        ("/runs".to_owned(), "<b>0.75</b>"),
+        (format!("/runs/{new}"), "class=\"dist\""),
+        (format!("/compare/{new}/{old}"), "improved 1"),
+        ("/datasets".to_owned(), "data-l=\"datapoints\">1<"),
+        (format!("/datasets/{dataset}"), "class=\"brief\""),
+        ("/events?q=script".to_owned(), "<mark>script</mark>"),
+    ] {
+        for size in ["1400,900", "380,800"] {
+            let (page, complaints) = browse(&format!("{}{path}", server.url()), size);
+            assert!(page.contains(expected), "{path} at {size}: {page}");
+            assert!(page.contains("&lt;script&gt;"), "{path} at {size}: {page}");
+            assert!(!page.contains("<title>broken into"), "{path} at {size}");
+            for bad in [
+                "Refused to",
+                "Content Security Policy",
+                "Uncaught",
+                "SEVERE",
+            ] {
+                assert!(!complaints.contains(bad), "{path} at {size}: {complaints}");
+            }
+        }
+    }
+}
+
+/// One request with a JSON body; it must succeed.
+fn post(url: &str, path: &str, body: &serde_json::Value) -> serde_json::Value {
+    use std::io::{Read as _, Write as _};
+    let host = url.strip_prefix("http://").unwrap();
+    let body = body.to_string();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    let (_, content) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(content).unwrap()
+}
+
 /// The page as Chromium has it after its scripts ran, and what the console said.
 fn browse(url: &str, size: &str) -> (String, String) {
     let profile = tempfile::tempdir().unwrap();

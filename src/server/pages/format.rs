@@ -157,6 +157,27 @@ pub(super) fn real(number: f64) -> String {
     trimmed(number, 4)
 }
 
+/// The value of a metric: short, and never so short that something becomes nothing.
+pub(super) fn measure(number: f64) -> String {
+    match number.abs() {
+        size if size >= 1e15 || (size > 0.0 && size < 0.0005) => format!("{number:.2e}"),
+        _ => real(number),
+    }
+}
+
+/// How much a number changed.
+pub(super) fn change(number: f64) -> String {
+    let sign = if number > 0.0 { "+" } else { "" };
+    format!("{sign}{}", measure(number)).replace('-', "\u{2212}")
+}
+
+/// A moment as people write it into a form: without a zone it is one of this machine.
+pub(super) fn read_moment(text: &str) -> Option<f64> {
+    let local = text.trim().parse::<jiff::civil::DateTime>();
+    let zoned = local.ok()?.to_zoned(jiff::tz::TimeZone::system()).ok()?;
+    Some(zoned.timestamp().as_microsecond() as f64 / 1000.0)
+}
+
 fn at(ms: f64) -> Option<jiff::Zoned> {
     let micros = ms * 1000.0;
     if !micros.is_finite() || micros.abs() > 1e17 {
@@ -285,5 +306,17 @@ mod tests {
         assert_eq!(encoded("a b/ü"), "a%20b%2F%C3%BC");
         assert_eq!(clip("äöü", 2), ("äö", Some(3)));
         assert_eq!(exact(f64::MAX), "");
+        assert_eq!(measure(0.00012), "1.20e-4");
+        assert_eq!(measure(0.75), "0.75");
+        assert_eq!(measure(-3.0), "-3");
+        assert_eq!(
+            (change(0.25), change(-2.0)),
+            ("+0.25".to_owned(), "\u{2212}2".to_owned())
+        );
+        assert_eq!(read_moment("soon"), None);
+        assert_eq!(
+            exact(read_moment("2026-01-31T12:30").unwrap()).get(..16),
+            Some("2026-01-31 12:30")
+        );
     }
 }

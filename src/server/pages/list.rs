@@ -185,7 +185,7 @@ fn line(row: &SessionRow, now: f64) -> Markup {
 }
 
 /// What makes the first session appear.
-fn empty(url: &str) -> Markup {
+pub(super) fn empty(url: &str) -> Markup {
     let variable = format!("export HH_API_URL={url}");
     let lines = "use tracing_subscriber::prelude::*;\n\
         let honeyhive = honeyhive::HoneyHive::from_env()?;\n\
@@ -202,7 +202,7 @@ fn empty(url: &str) -> Markup {
     }
 }
 
-fn copyable(label: &str, content: &str) -> Markup {
+pub(super) fn copyable(label: &str, content: &str) -> Markup {
     html! {
         figure.copyable {
             figcaption { (label) button.copy.js type="button" data-text=(content) { (super::format::icon("copy")) "copy" } }

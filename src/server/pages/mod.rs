@@ -5,17 +5,27 @@
 
 mod assets;
 mod chat;
+mod compare;
+mod datasets;
 mod detail;
+mod events;
 mod format;
 mod json;
 mod list;
 mod live;
+mod run;
+mod runs;
 mod tree;
 mod view;
 
 pub(super) use assets::asset;
+pub(super) use compare::compare;
+pub(super) use datasets::{dataset, datasets};
+pub(super) use events::events;
 pub(crate) use format::encoded;
 pub(super) use live::{live, session_live};
+pub(super) use run::run;
+pub(super) use runs::runs;
 
 use super::App;
 use super::http::Problem;
@@ -82,17 +92,62 @@ pub(super) async fn sessions(
             })
         })
         .await?;
-    let head = html! {
-        header.top {
-            a.brand href="/" { "honeyhive" span { " · local" } }
-            span.total { @if content.total > 0 { (plural(content.total, "session")) } }
-            (state())
-        }
-    };
+    let head = top("/", content.total, "session", true);
     let main = html! {
         main.list { (list::render(&content, &view, &app.url, now_ms())) }
     };
     Ok(page("sessions", "/live", &head, &main))
+}
+
+/// The line above a list: what else there is, and how much is here.
+fn top(here: &str, total: u64, one: &str, live: bool) -> Markup {
+    let lists = [
+        ("/", "sessions"),
+        ("/events", "events"),
+        ("/runs", "runs"),
+        ("/datasets", "datasets"),
+    ];
+    html! {
+        header.top {
+            a.brand href="/" { "honeyhive" span { " · local" } }
+            nav.lists aria-label="lists" {
+                @for (path, label) in lists {
+                    a href=(path) aria-current=[(path == here).then_some("page")] { (label) }
+                }
+            }
+            span.total { @if total > 0 { (plural(total, one)) } }
+            @if live { (state()) }
+        }
+    }
+}
+
+/// What to show where nothing is kept under an id.
+fn nothing(what: &str, id: &str, list: &str) -> Response {
+    let head =
+        html! { header.top { a.back href={ "/" (list) } { "‹ " (list) } h1 { "not here" } } };
+    let main = html! {
+        main.list {
+            section.empty {
+                h2 { "This " (what) " is not here" }
+                p { code { (format::Shown(format::clip(id, 100).0)) } }
+                p { "It may be kept in another database, or have been deleted." }
+                p { a href={ "/" (list) } { "All " (list) } }
+            }
+        }
+    };
+    let mut answer = page("not here", "", &head, &main);
+    *answer.status_mut() = StatusCode::NOT_FOUND;
+    answer
+}
+
+/// Links to the pages before and after.
+fn turning(before: Option<&str>, after: Option<&str>, [back, on]: [&str; 2]) -> Markup {
+    html! {
+        nav.pages aria-label="pages" {
+            @if let Some(before) = before { a rel="prev" href=(before) { "← " (back) } }
+            @if let Some(after) = after { a rel="next" href=(after) { (on) " →" } }
+        }
+    }
 }
 
 /// Whether the page is up to date; the script fills it in.
@@ -138,6 +193,7 @@ fn render_session(
         Some(text) => Some(reader.matching(session.id, text)?.into_iter().collect()),
         None => None,
     };
+    let run = reader.run_of(session.id)?;
     let root = rows.iter().find(|row| {
         let parent = row.parent_id.as_deref();
         parent.is_none_or(|parent| parent == session.session_id)
@@ -172,6 +228,7 @@ fn render_session(
                 @if let Some(user) = &session.user { span.fact { (name(user)) } }
             }
             nav.acts {
+                @if let Some(run) = &run { a href={ "/runs/" (encoded(run)) } { "run" } }
                 a href={ (address) ".json" } { "json" }
                 button.js type="button" data-copy-link { "copy link" }
                 button.js type="button" data-keys title="keys" { "?" }

@@ -1,6 +1,9 @@
 //! What a reader looks at, as the address says it: so that a view can be sent to others, and the back button works.
 
-use super::format::encoded;
+use super::format::{clip, encoded};
+use crate::server::http::Problem;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use serde::{Deserialize, Deserializer};
 use std::collections::HashSet;
 
@@ -140,9 +143,100 @@ fn query(pairs: &[(&str, Option<&str>)]) -> String {
         if address.len() > 1 {
             address.push('&');
         }
-        address.push_str(key);
+        address.push_str(&encoded(key));
         address.push('=');
         address.push_str(&encoded(value));
     }
     address
+}
+
+/// Pairs of an address, and characters of one value, that a page takes notice of; each is in many of its links.
+const PAIRS: usize = 24;
+const LONG: usize = 300;
+
+/// What an address asks for beyond its path, for pages that turn, filter and sort.
+#[derive(Clone, Debug, Default)]
+pub(in crate::server) struct Asked(Vec<(String, String)>);
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let axum::extract::Query(mut pairs) =
+            query.map_err(|error| Problem::bad(format!("malformed query: {error}")))?;
+        pairs.retain(|(_, value)| !value.trim().is_empty());
+        pairs.truncate(PAIRS);
+        for (key, value) in &mut pairs {
+            *key = clip(key, 20).0.to_owned();
+            *value = clip(value.trim(), LONG).0.to_owned();
+        }
+        Ok(Self(pairs))
+    }
+}
+
+impl Asked {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    pub(super) fn owned(&self, name: &str) -> Option<String> {
+        self.text(name).map(str::to_owned)
+    }
+
+    /// Every value of a name that may be there more than once.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let pairs = self.0.iter().filter(move |(key, _)| key == name);
+        pairs.map(|(_, value)| value.as_str())
+    }
+
+    /// A number from 1 on.
+    pub(super) fn number(&self, name: &str) -> Result<u64, Problem> {
+        match self.text(name).map(str::parse::<u64>) {
+            None => Ok(1),
+            Some(Ok(number)) if number > 0 => Ok(number),
+            Some(_) => Err(Problem::bad(format!(
+                "{name} must be a whole number of at least 1"
+            ))),
+        }
+    }
+
+    pub(super) fn choice<'a>(
+        &'a self,
+        name: &str,
+        known: &[&str],
+    ) -> Result<Option<&'a str>, Problem> {
+        match self.text(name) {
+            Some(text) if !known.contains(&text) => Err(Problem::bad(format!(
+                "{name} must be one of {}",
+                known.join(", ")
+            ))),
+            text => Ok(text),
+        }
+    }
+
+    /// The same address with some of it changed; a change begins at the first page again.
+    pub(super) fn with(&self, changes: &[(&str, Option<&str>)]) -> String {
+        let kept = self.0.iter().filter(|(key, _)| {
+            let turns = matches!(key.as_str(), "page" | "after");
+            !turns && !changes.iter().any(|(name, _)| name == key)
+        });
+        let kept = kept.map(|(key, value)| (key.as_str(), Some(value.as_str())));
+        let pairs: Vec<_> = kept.chain(changes.iter().copied()).collect();
+        query(&pairs)
+    }
+
+    /// The same address without one of the values of a name.
+    pub(super) fn without(&self, name: &str, index: usize) -> String {
+        let mut at = 0;
+        let kept = self.0.iter().filter(|(key, _)| {
+            let here = key == name;
+            at += usize::from(here);
+            key != "page" && key != "after" && !(here && at == index + 1)
+        });
+        let pairs: Vec<_> = kept
+            .map(|(key, value)| (key.as_str(), Some(value.as_str())))
+            .collect();
+        query(&pairs)
+    }
 }

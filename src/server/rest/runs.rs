@@ -97,6 +97,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, query: Query) -> Answer {
         dataset_id: owned("dataset_id"),
         run_ids: query.list("run_ids")?,
         name: owned("name"),
+        text: None,
         status: query.choice("status", &STATUSES)?.map(str::to_owned),
         from: range.from,
         to: range.to,

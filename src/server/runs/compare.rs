@@ -38,6 +38,9 @@ pub(crate) struct Delta {
     pub(crate) same: Vec<String>,
     pub(crate) old_values: Vec<f64>,
     pub(crate) new_values: Vec<f64>,
+    /// Less is better.
+    #[serde(skip)]
+    pub(crate) falls: bool,
 }
 
 /// In which of the two runs events of a name are.
@@ -111,6 +114,7 @@ pub(crate) fn compare(
             metric_type: rules.kind(&group.0).to_owned(),
             event_name: group.1.clone(),
             event_type: group.2.clone(),
+            falls: rules.falls(&group.0),
             old_aggregate: of(&old_values),
             new_aggregate: of(&new_values),
             ..Delta::default()

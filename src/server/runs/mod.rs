@@ -4,8 +4,8 @@
 mod compare;
 mod summary;
 
-pub(crate) use compare::{Comparison, compare};
-pub(crate) use summary::{DatapointResult, Detail, Rules, Summary, summary};
+pub(crate) use compare::{Comparison, Delta, compare};
+pub(crate) use summary::{DatapointMetric, DatapointResult, Detail, Rules, Summary, summary};
 
 use serde_json::{Map, Value};
 
@@ -98,6 +98,14 @@ impl Score {
     fn group(&self) -> (String, String, String) {
         let (metric, name, kind) = (&self.metric, &self.event_name, &self.event_type);
         (metric.clone(), name.clone(), kind.clone())
+    }
+}
+
+/// Puts the metrics of all sessions under one name: sessions are called after what they are about, or after their run.
+pub(crate) fn together(samples: &mut [Sample]) {
+    let scores = samples.iter_mut().flat_map(|sample| &mut sample.scores);
+    for score in scores.filter(|score| score.event_type == "session") {
+        "session".clone_into(&mut score.event_name);
     }
 }
 

@@ -3,12 +3,14 @@
 
 pub(crate) mod datasets;
 pub(crate) mod documents;
+mod find;
 mod read;
 pub(crate) mod runs;
 mod schema;
 mod search;
 mod write;
 
+pub(crate) use find::{DatasetRow, Find, FoundEvent, FoundPart, Place};
 pub(crate) use read::{EventRow, Filter, Reader, SessionRow, Sort, SortBy};
 pub(crate) use search::{Key, Search};
 pub(crate) use write::{NewEvent, Op, Outcome, SessionPatch, Update, now_ms};

@@ -299,7 +299,7 @@ impl Filter {
 }
 
 /// A pattern for LIKE that finds the text as it is.
-fn like(text: &str) -> String {
+pub(super) fn like(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for c in text.chars() {

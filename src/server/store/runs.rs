@@ -68,6 +68,8 @@ pub(crate) struct RunQuery {
     pub(crate) dataset_id: Option<String>,
     pub(crate) run_ids: Option<Vec<String>>,
     pub(crate) name: Option<String>,
+    /// In the name, the description or the id.
+    pub(crate) text: Option<String>,
     pub(crate) status: Option<String>,
     pub(crate) from: Option<f64>,
     pub(crate) to: Option<f64>,
@@ -238,6 +240,12 @@ impl RunQuery {
         if let Some(name) = &self.name {
             add("r.name = ?", text(name));
         }
+        if let Some(part) = &self.text {
+            add(
+                "instr(lower(coalesce(r.name, '') || ' ' || coalesce(r.description, '') || ' ' || r.run_id), lower(?)) > 0",
+                text(part),
+            );
+        }
         if let Some(status) = &self.status {
             add("r.status = ?", text(status));
         }
@@ -279,7 +287,17 @@ impl Reader<'_> {
         conditions: &[Condition],
         aggregate: Aggregate,
     ) -> Result<RunResult, Fault> {
-        let measured = self.measured(id, conditions)?;
+        self.result(self.measured(id, conditions)?, aggregate)
+    }
+
+    /// The same for a page: the metrics of sessions are one each, whatever the sessions are called.
+    pub(crate) fn run_page(&self, id: &str, aggregate: Aggregate) -> Result<RunResult, Fault> {
+        let mut measured = self.measured(id, &[])?;
+        results::together(&mut measured.samples);
+        self.result(measured, aggregate)
+    }
+
+    fn result(&self, measured: Measured, aggregate: Aggregate) -> Result<RunResult, Fault> {
         let rules = self.rules(&[&measured.run])?;
         Ok(RunResult {
             summary: results::summary(&measured.samples, &rules, aggregate),
@@ -297,6 +315,29 @@ impl Reader<'_> {
     ) -> Result<RunComparison, Fault> {
         let new = self.measured(new, conditions)?;
         let old = self.measured(old, conditions)?;
+        Ok(self.comparison(new, old, aggregate)?.0)
+    }
+
+    /// The same for a page, as [`Self::run_page`], with the sessions of the new run and those of the old one.
+    pub(crate) fn run_comparison_page(
+        &self,
+        (new, old): (&str, &str),
+        aggregate: Aggregate,
+    ) -> Result<(RunComparison, [Vec<Sample>; 2]), Fault> {
+        let mut new = self.measured(new, &[])?;
+        let mut old = self.measured(old, &[])?;
+        for measured in [&mut new, &mut old] {
+            results::together(&mut measured.samples);
+        }
+        self.comparison(new, old, aggregate)
+    }
+
+    fn comparison(
+        &self,
+        new: Measured,
+        old: Measured,
+        aggregate: Aggregate,
+    ) -> Result<(RunComparison, [Vec<Sample>; 2]), Fault> {
         let rules = self.rules(&[&old.run, &new.run])?;
         let comparison = results::compare(
             (&new.samples, &new.kinds),
@@ -304,11 +345,27 @@ impl Reader<'_> {
             &rules,
             aggregate,
         );
-        Ok(RunComparison {
+        let compared = RunComparison {
             new: new.run,
             old: old.run,
             comparison,
-        })
+        };
+        Ok((compared, [new.samples, old.samples]))
+    }
+
+    /// How many sessions a run has, and what it came to; nothing of the latter if they are more than `most`.
+    pub(crate) fn run_overview(
+        &self,
+        run: &Run,
+        most: usize,
+    ) -> Result<(usize, Option<Summary>), Fault> {
+        let sessions = self.run_sessions(run)?;
+        if sessions.len() > most {
+            return Ok((sessions.len(), None));
+        }
+        let samples = self.samples(&sessions, None)?;
+        let summary = results::summary(&samples, &self.rules(&[run])?, Aggregate::Average);
+        Ok((sessions.len(), Some(summary)))
     }
 
     fn measured(&self, id: &str, conditions: &[Condition]) -> Result<Measured, Fault> {

@@ -37,7 +37,7 @@ pub(crate) struct Found {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Table {
+pub(super) enum Table {
     Events,
     Sessions,
 }
@@ -72,7 +72,15 @@ impl Table {
         }
     }
 
-    fn key(self, id: i64) -> Key {
+    /// What its rows are called, and those that hold what an event carries.
+    pub(super) fn rows(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Events => ("e", "b"),
+            Self::Sessions => ("s", "s"),
+        }
+    }
+
+    pub(super) fn key(self, id: i64) -> Key {
         match self {
             Self::Events => Key::Event(id),
             Self::Sessions => Key::Session(id),
@@ -81,18 +89,18 @@ impl Table {
 }
 
 /// One table's part of a search.
-struct Part<'s> {
-    from: String,
-    condition: String,
-    values: Vec<Sql>,
+pub(super) struct Part<'s> {
+    pub(super) from: String,
+    pub(super) condition: String,
+    pub(super) values: Vec<Sql>,
     /// Conditions that SQL does not ask, each with the place of its group among the selected columns.
     asked: Vec<(usize, &'s Condition)>,
-    columns: Vec<&'static str>,
-    table: Table,
+    pub(super) columns: Vec<&'static str>,
+    pub(super) table: Table,
 }
 
 impl<'s> Part<'s> {
-    fn new(search: &'s Search, table: Table) -> Self {
+    pub(super) fn new(search: &'s Search, table: Table) -> Self {
         let mut conditions = Vec::new();
         let mut values = Vec::new();
         let mut asked = Vec::new();
@@ -158,10 +166,7 @@ impl<'s> Part<'s> {
     }
 
     fn sql(&self, limited: bool) -> String {
-        let (row, values) = match self.table {
-            Table::Events => ("e", "b"),
-            Table::Sessions => ("s", "s"),
-        };
+        let (row, values) = self.table.rows();
         let mut sql = format!("SELECT {row}.id, {row}.started");
         for column in &self.columns {
             let _ = write!(sql, ", {values}.{column}");
@@ -175,7 +180,7 @@ impl<'s> Part<'s> {
         sql
     }
 
-    fn meets(&self, row: &Row<'_>) -> rusqlite::Result<bool> {
+    pub(super) fn meets(&self, row: &Row<'_>) -> rusqlite::Result<bool> {
         for (place, condition) in &self.asked {
             let text = row.get_ref(place + 2)?.as_str()?;
             if !condition.holds_in_text(text) {

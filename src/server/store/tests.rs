@@ -473,3 +473,88 @@ proptest::proptest! {
         });
     }
 }
+
+/// Everything that is found, part by part, and how many parts it took.
+fn found(fixture: &Fixture, mut find: Find, patience: std::time::Duration) -> (Vec<String>, usize) {
+    let (mut ids, mut parts) = (Vec::new(), 0);
+    loop {
+        let part = fixture
+            .store
+            .read(|reader| reader.find(&find, patience))
+            .unwrap();
+        ids.extend(part.events.into_iter().map(|event| event.event_id));
+        parts += 1;
+        assert!(parts < 100, "no end");
+        match part.next {
+            Some(next) => find.after = Some(next),
+            None => return (ids, parts),
+        }
+    }
+}
+
+#[test]
+fn a_search_in_parts_finds_what_a_search_finds() {
+    let fixture = varied();
+    let ample = std::time::Duration::from_secs(60);
+    let none = std::time::Duration::ZERO;
+    let filters = [
+        json!([]),
+        json!([{"field": "event_type", "operator": "is", "value": "model"}]),
+        json!([{"field": "event_type", "operator": "is", "value": "session"}]),
+        json!([{"field": "error", "operator": "not exists"}]),
+        json!([{"field": "metadata.v", "operator": "exists"}]),
+        json!([{"field": "metadata.v", "operator": "is not", "value": "1"}, {"field": "inputs.v", "operator": "not exists"}]),
+        json!([{"field": "source", "operator": "is", "value": "1"}]),
+    ];
+    for filters in filters {
+        let conditions = crate::server::filter::conditions(Some(&filters), "f", true).unwrap();
+        let search = |limit| Search {
+            conditions: conditions.clone(),
+            limit,
+            ..Search::default()
+        };
+        let all = Find {
+            search: search(100),
+            ..Find::default()
+        };
+        let (expected, _) = found(&fixture, all.clone(), ample);
+        let keys = fixture
+            .store
+            .read(|reader| reader.search(&all.search))
+            .unwrap()
+            .keys;
+        let ids: Vec<String> = keys
+            .iter()
+            .map(|key| {
+                let mut text = String::new();
+                fixture
+                    .store
+                    .read(|reader| reader.write_event(*key, &mut text))
+                    .unwrap();
+                let event: Value = serde_json::from_str(&text).unwrap();
+                event["event_id"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert_eq!(expected, ids, "{filters}");
+        assert!(!ids.is_empty(), "{filters} finds nothing");
+        // Two at a time, and one look at a time.
+        let pairs = Find {
+            search: search(2),
+            ..Find::default()
+        };
+        assert_eq!(found(&fixture, pairs, ample).0, ids, "{filters}");
+        let (hurried, parts) = found(&fixture, all, none);
+        assert_eq!(hurried, ids, "{filters}");
+        assert!(parts >= ids.len(), "{filters}: {parts} parts");
+    }
+    let text = |text: &str| Find {
+        text: Some(text.to_owned()),
+        search: Search {
+            limit: 100,
+            ..Search::default()
+        },
+        ..Find::default()
+    };
+    assert_eq!(found(&fixture, text("E1-NAME"), none).0, ["e1"]);
+    assert!(found(&fixture, text("%"), none).0.is_empty());
+}
