@@ -114,13 +114,13 @@ fn samples(field: Field) -> [&'static str; 2] {
         | Field::RetryGiveUp
         | Field::FlushInterval
         | Field::ExportTimeout
-        | Field::FlushTimeout => ["0.25", "1min"],
-        Field::Scenario => ["high_volume", "Low-Latency"],
-        Field::Resilience => ["resilient", "RESILIENT"],
-        Field::ApiTimeout
+        | Field::FlushTimeout
+        | Field::ApiTimeout
         | Field::ApiExportTimeout
         | Field::CacheTtl
         | Field::CacheCleanupInterval => ["0.25", "1min"],
+        Field::Scenario => ["high_volume", "Low-Latency"],
+        Field::Resilience => ["resilient", "RESILIENT"],
         Field::ApiMaxRetries => ["0", "20"],
         Field::CacheMaxSize => ["1", "1000000"],
         Field::Headers => ["x-a=1,x-b=2", r#"{"x-c": "3"}"#],

@@ -65,27 +65,13 @@ impl Worker {
         self.traces.is_cut_off() || self.rest.is_cut_off()
     }
 
-    /// How many spans the next batch may have. Many that wait say that there are many a second, and large batches cost
-    /// least; they stay bounded in bytes.
-    fn most_spans(&self, config: &Config) -> usize {
-        if config.disable_batch {
-            return 1;
-        }
-        let usual = config.max_export_batch_size;
-        if *config.source_of(Field::MaxExportBatchSize) == Source::Default {
-            usual.saturating_mul(GROWTH)
-        } else {
-            usual
-        }
-    }
-
     /// How many requests may be on their way. An endpoint that is far away takes more of them at a time than of spans
     /// that are made meanwhile, or these would pile up.
     fn most_away(&self, config: &Config) -> usize {
         let usual = config.max_in_flight.max(1);
         let waiting = usize::try_from(self.taken - self.batched).unwrap_or(usize::MAX);
         let is_default = *config.source_of(Field::MaxInFlight) == Source::Default;
-        if is_default && waiting > self.most_spans(config) {
+        if is_default && waiting > most_spans(config) {
             usual.max(MOST_AWAY)
         } else {
             usual
@@ -119,7 +105,7 @@ impl Worker {
         let first = self.batched;
         let mut cost = 0;
         let mut noted = Vec::new();
-        let most = self.most_spans(config);
+        let most = most_spans(config);
         let most_bytes = config.max_batch_bytes;
         while batch.len() < most {
             let Some(chunk) = self.chunks.front() else {
@@ -360,5 +346,19 @@ impl Worker {
             Parcel::Shipment(shipment) => self.put_back(shipment, None, &failure.reason),
             Parcel::Letter(letter) => self.put_back_letter(letter, None, &failure.reason),
         }
+    }
+}
+
+/// How many spans the next batch may have. Many that wait say that there are many a second, and large batches cost
+/// least; they stay bounded in bytes.
+fn most_spans(config: &Config) -> usize {
+    if config.disable_batch {
+        return 1;
+    }
+    let usual = config.max_export_batch_size;
+    if *config.source_of(Field::MaxExportBatchSize) == Source::Default {
+        usual.saturating_mul(GROWTH)
+    } else {
+        usual
     }
 }
