@@ -262,7 +262,11 @@ fn lengths_at_the_edges_of_a_varint_are_right() {
 #[test]
 fn batches_of_every_size_are_whole() {
     let server = Recorder::start();
-    let honeyhive = settings(&server.url).batch_size(10_000).build().unwrap();
+    let honeyhive = settings(&server.url)
+        .batch_size(10_000)
+        .max_export_batch_size(512)
+        .build()
+        .unwrap();
     for count in [1, 2, 3, 127, 128, 511, 512, 513] {
         emit(&honeyhive, count);
         honeyhive.flush_blocking(LONG).unwrap();

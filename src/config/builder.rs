@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::env::Field;
+use super::Field;
 use super::key::ApiKey;
 use super::names::NameFilters;
 use super::redact::Redact;

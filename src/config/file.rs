@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Field;
 use super::Usual;
-use super::env::Field;
 use super::known::{self, CONFIG_FILE};
 use super::spelling;
 use super::value::{Kind, Value};

@@ -89,7 +89,7 @@ pub(crate) fn unknown(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::env::Field;
+    use super::super::Field;
     use super::*;
 
     #[test]

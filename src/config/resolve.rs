@@ -6,7 +6,8 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::env::{Alias, Field, Row, TABLE};
+use super::Field;
+use super::env::{Alias, Row, TABLE};
 use super::file::{self, DotEnv, File, Sources};
 use super::known::{self, CONFIG_FILE, SWITCHES};
 use super::usual::Usage;

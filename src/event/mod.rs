@@ -90,6 +90,44 @@ pub(crate) struct Head {
     pub(crate) lost_links: u32,
 }
 
+impl Head {
+    /// A span that has just begun, and of which nothing else is known.
+    #[inline]
+    pub(crate) fn new(meta: &'static Metadata<'static>, session: SessionId, start: u64) -> Self {
+        Self {
+            meta,
+            trace_id: 0,
+            span_id: 0,
+            parent_id: 0,
+            session,
+            start,
+            end: 0,
+            panicked: false,
+            born_unwinding: false,
+            wants_event_id: false,
+            unfinished: false,
+            remote_parent: false,
+            has_children: false,
+            lost_fields: 0,
+            events: 0,
+            lost_events: 0,
+            links: 0,
+            lost_links: 0,
+        }
+    }
+
+    /// For tests: a closed span of a callsite.
+    #[cfg(test)]
+    pub(crate) fn closed(meta: &'static Metadata<'static>) -> Self {
+        Self {
+            trace_id: 1,
+            span_id: 1,
+            end: 2,
+            ..Self::new(meta, SessionId::random(), 1)
+        }
+    }
+}
+
 /// An open span.
 #[derive(Debug)]
 pub(crate) struct SpanRecord {

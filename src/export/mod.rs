@@ -17,6 +17,7 @@ mod shuttle_tests;
 #[cfg(feature = "spool")]
 mod spool;
 pub(crate) mod transport;
+mod updates;
 #[cfg(feature = "api")]
 pub(crate) mod worker;
 #[cfg(not(feature = "api"))]
@@ -34,15 +35,14 @@ use crate::clock;
 use crate::config::live::Live;
 use crate::config::{Config, ResilienceLevel};
 use crate::environment::Strategy;
-use crate::error::{Error, Kind, Left};
-use crate::event::{SpanRecord, directory};
+use crate::error::{Error, Kind};
+use crate::event::SpanRecord;
 use crate::fork;
-use crate::id::{EventId, SessionId};
+use crate::id::SessionId;
 use crate::log::Log;
 use crate::sync::model::Mutex;
 use crate::sync::model::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Gate, lock};
-use flushing::Flushing;
 use losses::Losses;
 pub(crate) use pending::Pending;
 use queue::{Bounds, Pushed, Queue};
@@ -387,316 +387,10 @@ impl Exporter {
         }
     }
 
-    /// Sends an update of a session, after its announcement.
-    pub(crate) fn update(&self, session: SessionId, entries: &[u8]) {
-        let mut body = otlp::buckets(entries);
-        if !self.shared.config.load().capture_content {
-            otlp::redacted::remove_content(&mut body);
-        }
-        if body.is_empty() {
-            return;
-        }
-        self.change(session, Some(session), body, entries.len());
-    }
-
-    /// Sends an update of an event, after the spans that have closed by now.
-    pub(crate) fn update_event(&self, event: EventId, entries: &[u8]) {
-        let body = otlp::buckets(entries);
-        if !body.is_empty() {
-            self.change(event, None, body, entries.len());
-        }
-    }
-
-    /// Sends the end of a session that started at an instant (zero: unknown), both in milliseconds since 1970.
-    pub(crate) fn end_session(&self, session: SessionId, end: u64, started: u64) {
-        let own = session == self.shared.session;
-        let started = if own { self.shared.started } else { started };
-        let mut body = Map::new();
-        body.insert("end_time".to_owned(), end.into());
-        if started > 0 {
-            let duration = end.saturating_sub(started);
-            body.insert("duration".to_owned(), duration.into());
-        }
-        self.change(session, Some(session), body, 64);
-    }
-
-    fn change(
-        &self,
-        id: impl std::fmt::Display,
-        session: Option<SessionId>,
-        mut body: Map<String, Value>,
-        bytes: usize,
-    ) {
-        body.insert("event_id".to_owned(), id.to_string().into());
-        self.send_update(Update {
-            session,
-            creates: false,
-            body,
-            // A session that nobody announces is made by its spans.
-            after_spans: session.is_none() || self.shared.config.load().session_auto_create(),
-            bytes: bytes as u64,
-        });
-    }
-
-    /// Sends an event that is no span; `event` has what its entries and the configuration do not say.
-    pub(crate) fn create_event(
-        &self,
-        session: SessionId,
-        mut event: Map<String, Value>,
-        entries: &[u8],
-    ) {
-        let bytes = entries.len() as u64 + 512;
-        let mut body = otlp::created(entries);
-        body.append(&mut event);
-        if let Some(start) = directory::evaluated(session) {
-            let metadata = body
-                .entry("metadata")
-                .or_insert_with(|| Value::Object(Map::new()));
-            for (name, id) in &start.evaluation {
-                if let Value::Object(metadata) = metadata {
-                    let entry = metadata.entry(*name);
-                    entry.or_insert_with(|| id.as_str().into());
-                }
-            }
-        }
-        self.send_update(Update {
-            session: Some(session),
-            creates: true,
-            body,
-            after_spans: false,
-            bytes,
-        });
-    }
-
-    fn send_update(&self, update: Update) {
-        if let Some(copy) = self.here() {
-            return copy.send_update(update);
-        }
-        if self.shared.worker.load(Ordering::Acquire) >= ENDED || !self.command_update(update) {
-            self.shared
-                .counters
-                .updates_lost
-                .fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn command_update(&self, update: Update) -> bool {
-        let waiting = &self.shared.updates;
-        let mut inbox = lock(&self.shared.inbox);
-        // Only the worker and the end of it change these elsewhere, and only to less.
-        if waiting.count.load(Ordering::Acquire) >= MAX_UPDATES
-            || waiting.bytes.load(Ordering::Acquire) + update.bytes > MAX_UPDATE_BYTES
-        {
-            return false;
-        }
-        waiting.count.fetch_add(1, Ordering::AcqRel);
-        waiting.bytes.fetch_add(update.bytes, Ordering::AcqRel);
-        inbox.push_back(Command::Update(update));
-        drop(inbox);
-        self.start();
-        self.shared.notify.notify_one();
-        self.shared.check();
-        true
-    }
-
     fn command(&self, command: Command) {
         lock(&self.shared.inbox).push_back(command);
         self.shared.notify.notify_one();
         self.shared.check();
-    }
-
-    /// Asks the worker to send all that is there; `None` when there is nothing.
-    fn request_flush(&self) -> Option<Arc<Pending<Result<FlushReport, Error>>>> {
-        let shared = &self.shared;
-        let pending = Pending::new();
-        #[cfg(feature = "spool")]
-        self.start_for_spool();
-        match shared.worker.load(Ordering::Acquire) {
-            RUNNING => self.command(Command::Flush(Arc::clone(&pending))),
-            FAILED => pending.settle(Err(failed())),
-            _ => return None,
-        }
-        Some(pending)
-    }
-
-    /// Asks for a flush; the answer is what to wait for.
-    pub(crate) fn begin_flush(self: &Arc<Self>, timeout: Duration) -> Flushing {
-        if let Some(copy) = self.here() {
-            return copy.begin_flush(timeout);
-        }
-        let before = self.shared.counters.progress();
-        let started = Instant::now();
-        Flushing {
-            exporter: Arc::clone(self),
-            pending: self.request_flush(),
-            started,
-            timeout,
-            before,
-            kept: self.kept(),
-        }
-    }
-
-    fn kept(&self) -> u64 {
-        self.shared.counters.kept.load(Ordering::Relaxed)
-    }
-
-    /// Adds to a report what was moved to the spool since there were `kept`.
-    fn with_spooled(
-        &self,
-        result: Result<FlushReport, Error>,
-        kept: u64,
-    ) -> Result<FlushReport, Error> {
-        let spooled = self.kept().saturating_sub(kept);
-        result
-            .map(|report| FlushReport { spooled, ..report })
-            .map_err(|error| error.with_spooled(spooled))
-    }
-
-    fn flushed(
-        &self,
-        result: Option<Result<FlushReport, Error>>,
-        started: Instant,
-        timeout: Duration,
-        before: (u64, u64),
-    ) -> Result<FlushReport, Error> {
-        let elapsed = started.elapsed();
-        if let Some(result) = result {
-            let result = result
-                .map(|report| FlushReport { elapsed, ..report })
-                .map_err(|error| error.after(elapsed));
-            return self.tolerate(result);
-        }
-        self.tolerate(Err(self.out_of_time("flush", started, timeout, before)))
-    }
-
-    /// (accepted, failed) so far.
-    pub(crate) fn progress(&self) -> (u64, u64) {
-        let here = self.here().map_or(self, |copy| copy);
-        here.shared.counters.progress()
-    }
-
-    /// What somebody is told who has waited in vain; `before` is how far things were when the waiting began.
-    pub(crate) fn out_of_time(
-        &self,
-        what: &str,
-        started: Instant,
-        timeout: Duration,
-        before: (u64, u64),
-    ) -> Error {
-        let here = self.here().map_or(self, |copy| copy);
-        let now = here.shared.counters.progress();
-        let left = Left {
-            sent: now.0.saturating_sub(before.0),
-            failed: now.1.saturating_sub(before.1),
-            left: here.shared.queue.usage().0 as u64,
-            spooled: 0,
-            elapsed: started.elapsed(),
-        };
-        let cause = lock(&here.shared.health).unreachable.clone();
-        let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
-        Error::new(
-            Kind::Timeout,
-            format!(
-                "{what} did not finish within {timeout:?}: {} events sent, {} lost, {} still waiting{cause}",
-                left.sent, left.failed, left.left
-            ),
-        )
-        .with_report(left)
-    }
-
-    /// Where the caller is to be told of no error, it is logged, and told as a report.
-    pub(crate) fn tolerate(
-        &self,
-        result: Result<FlushReport, Error>,
-    ) -> Result<FlushReport, Error> {
-        let Err(error) = &result else { return result };
-        let here = self.here().map_or(self, |copy| copy);
-        if here.shared.config.load().resilience != ResilienceLevel::Resilient {
-            return result;
-        }
-        here.shared.log.warn(&error.to_string());
-        Ok(error.flush_report().unwrap_or_else(|| FlushReport {
-            left: here.shared.queue.usage().0 as u64,
-            ..FlushReport::default()
-        }))
-    }
-
-    /// Stops the worker for good, delivering what can be delivered in time.
-    fn request_stop(
-        &self,
-        deadline: Instant,
-        before: (u64, u64),
-    ) -> Option<Arc<Pending<Result<FlushReport, Error>>>> {
-        let shared = &self.shared;
-        if shared
-            .worker
-            .compare_exchange(ASLEEP, ENDED, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-            || shared.worker.load(Ordering::Acquire) != RUNNING
-        {
-            return None;
-        }
-        let pending = Pending::new();
-        let answer = Some(Arc::clone(&pending));
-        self.command(Command::Stop(deadline, before, answer));
-        Some(pending)
-    }
-
-    /// Ends it; `before` is how far things were when the end began.
-    pub(crate) fn end(&self, timeout: Duration, before: (u64, u64)) -> Result<FlushReport, Error> {
-        if let Some(copy) = self.here() {
-            return copy.end(timeout, before);
-        }
-        let started = Instant::now();
-        let kept = self.kept();
-        let Some(pending) = self.request_stop(deadline(started, timeout), before) else {
-            return Ok(FlushReport::default());
-        };
-        // The worker settles at the deadline; a little more, so that its report is heard.
-        let result = pending.wait(deadline(started, timeout) + GRACE);
-        let result = match result {
-            Some(_) => self.flushed(result, started, timeout, before),
-            None => self.tolerate(Err(self.out_of_time("shutdown", started, timeout, before))),
-        };
-        self.with_spooled(result, kept)
-    }
-
-    /// Whether an end would find nothing to do: no span has closed and nothing was asked for.
-    pub(crate) fn is_idle(&self) -> bool {
-        let here = self.here().map_or(self, |copy| copy);
-        here.shared.worker.load(Ordering::Acquire) != RUNNING
-    }
-
-    pub(crate) fn is_running(&self) -> bool {
-        self.shared.worker.load(Ordering::Acquire) == RUNNING
-    }
-
-    /// Whether a flush would find nothing to do, or nobody to give it to.
-    pub(crate) fn flush_is_futile(&self) -> bool {
-        if let Some(copy) = self.here() {
-            return copy.flush_is_futile();
-        }
-        let health = lock(&self.shared.health);
-        if health.unreachable.is_some() || health.key_rejected.is_some() {
-            return true;
-        }
-        drop(health);
-        self.shared.queue.is_empty() && self.shared.updates.count.load(Ordering::Acquire) == 0
-    }
-
-    /// What a flush would leave behind, and why it is not tried.
-    pub(crate) fn why_futile(&self) -> Option<String> {
-        if let Some(copy) = self.here() {
-            return copy.why_futile();
-        }
-        let left = self.shared.queue.usage().0;
-        let health = lock(&self.shared.health);
-        let why = match (&health.unreachable, health.key_rejected) {
-            (_, Some(status)) => format!("the endpoint refused the API key (status {status})"),
-            (Some(reason), None) => reason.clone(),
-            (None, None) => return None,
-        };
-        (left > 0).then(|| format!("{left} events are still waiting and not delivered: {why}"))
     }
 
     /// The owner is gone: the next record is worth a warning.
@@ -893,26 +587,7 @@ mod tests {
         let meta = tracing::subscriber::with_default(tracing_subscriber::registry(), || {
             tracing::info_span!("work").metadata().unwrap()
         });
-        SpanRecord::new(Head {
-            meta,
-            trace_id: 1,
-            span_id: 1,
-            parent_id: 0,
-            session: SessionId::random(),
-            start: 1,
-            end: 2,
-            panicked: false,
-            born_unwinding: false,
-            wants_event_id: false,
-            unfinished: false,
-            remote_parent: false,
-            has_children: false,
-            lost_fields: 0,
-            events: 0,
-            lost_events: 0,
-            links: 0,
-            lost_links: 0,
-        })
+        SpanRecord::new(Head::closed(meta))
     }
 
     pub(super) fn assert_balanced(stats: &Stats) {

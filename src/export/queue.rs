@@ -428,32 +428,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::id::SessionId;
 
     fn record(bytes: usize) -> SpanRecord {
         let meta = tracing::subscriber::with_default(tracing_subscriber::registry(), || {
             tracing::info_span!("work").metadata().unwrap()
         });
-        let mut record = SpanRecord::new(Head {
-            meta,
-            trace_id: 1,
-            span_id: 1,
-            parent_id: 0,
-            session: SessionId::random(),
-            start: 1,
-            end: 2,
-            panicked: false,
-            born_unwinding: false,
-            wants_event_id: false,
-            unfinished: false,
-            remote_parent: false,
-            has_children: false,
-            lost_fields: 0,
-            events: 0,
-            lost_events: 0,
-            links: 0,
-            lost_links: 0,
-        });
+        let mut record = SpanRecord::new(Head::closed(meta));
         record.fields.resize(bytes, 0);
         record
     }

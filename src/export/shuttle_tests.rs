@@ -39,26 +39,7 @@ fn head() -> Head {
             tracing::info_span!("work").metadata().unwrap()
         })
     });
-    Head {
-        meta,
-        trace_id: 1,
-        span_id: 1,
-        parent_id: 0,
-        session: SessionId::random(),
-        start: 1,
-        end: 2,
-        panicked: false,
-        born_unwinding: false,
-        wants_event_id: false,
-        unfinished: false,
-        remote_parent: false,
-        has_children: false,
-        lost_fields: 0,
-        events: 0,
-        lost_events: 0,
-        links: 0,
-        lost_links: 0,
-    }
+    Head::closed(meta)
 }
 
 fn record() -> SpanRecord {

@@ -262,24 +262,12 @@ impl Recorder {
             .as_ref()
             .and_then(|names| left_out(names, attributes));
         let mut record = state::take(Head {
-            meta: attributes.metadata(),
             trace_id,
             span_id: id::next_span_id(start),
             parent_id,
-            session: origin.session,
-            start,
-            end: 0,
-            panicked: false,
             born_unwinding: panicking(),
-            wants_event_id: false,
-            unfinished: false,
             remote_parent: origin.remote,
-            has_children: false,
-            lost_fields: 0,
-            events: 0,
-            lost_events: 0,
-            links: 0,
-            lost_links: 0,
+            ..Head::new(attributes.metadata(), origin.session, start)
         });
         record.carry(origin.carried, origin.trace_state);
         if let Some(given) = left_out {

@@ -272,26 +272,7 @@ mod tests {
         let meta = tracing::subscriber::with_default(tracing_subscriber::registry(), || {
             tracing::info_span!("work").metadata().unwrap()
         });
-        Box::new(SpanRecord::new(Head {
-            meta,
-            trace_id: 1,
-            span_id: 1,
-            parent_id: 0,
-            session: SessionId::random(),
-            start: 1,
-            end: 0,
-            panicked: false,
-            born_unwinding: false,
-            wants_event_id: false,
-            unfinished: false,
-            remote_parent: false,
-            has_children: false,
-            lost_fields: 0,
-            events: 0,
-            lost_events: 0,
-            links: 0,
-            lost_links: 0,
-        }))
+        Box::new(SpanRecord::new(Head::closed(meta)))
     }
 
     #[test]

@@ -340,24 +340,11 @@ mod tests {
 
     fn head(meta: &'static Metadata<'static>, session: SessionId, parent: u64) -> Head {
         Head {
-            meta,
             trace_id: 7,
             span_id: 8,
             parent_id: parent,
-            session,
-            start: 1_000,
             end: 2_000_000,
-            panicked: false,
-            born_unwinding: false,
-            wants_event_id: false,
-            unfinished: false,
-            remote_parent: false,
-            has_children: false,
-            lost_fields: 0,
-            events: 0,
-            lost_events: 0,
-            links: 0,
-            lost_links: 0,
+            ..Head::new(meta, session, 1_000)
         }
     }
 

@@ -340,6 +340,19 @@ fn the_directory_comes_from_the_settings() {
         ..config(Some("/a"), false)
     };
     assert_eq!(wanted(&inert), None);
-    let default = wanted(&config(Some("default"), false)).unwrap();
-    assert!(default.ends_with("honeyhive/spool") && default.is_absolute());
+    let default = |service: &str| {
+        let config = Config {
+            service_name: Some(service.to_owned()),
+            ..config(Some("default"), false)
+        };
+        wanted(&config).unwrap()
+    };
+    let shop = default("a shop/../x");
+    assert!(shop.ends_with("honeyhive/spool/a-shop----x") && shop.is_absolute());
+    assert_ne!(shop, default("a bank"));
+    let resilient = Config {
+        resilience: ResilienceLevel::Resilient,
+        ..config(None, false)
+    };
+    assert!(wanted(&resilient).is_some());
 }

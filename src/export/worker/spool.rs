@@ -563,7 +563,6 @@ mod tests {
             server_url: "http://127.0.0.1:9".to_owned(),
             server_url_is_default: false,
             spool_dir: Some(directory.path().to_str().unwrap().to_owned()),
-            max_export_batch_size: 3,
             ..Config::default()
         };
         let live = Arc::new(Live::new(config));
@@ -572,15 +571,15 @@ mod tests {
         // Nobody works but this thread, so time can be told.
         let mut worker = Worker::new(Arc::clone(&exporter.shared));
         let record = record();
-        for _ in 0..6 {
-            exporter.shared.queue.push(&record);
-        }
-        worker.take_records();
         let config = live.load_full();
         let Some(long_ago) = Instant::now().checked_sub(config.retry_give_up) else {
             return;
         };
         for reason in ["unreachable", "unauthorized"] {
+            for _ in 0..3 {
+                exporter.shared.queue.push(&record);
+            }
+            worker.take_records();
             let mut shipment = worker.build(&config).unwrap();
             shipment.since = long_ago;
             if reason == "unreachable" {
