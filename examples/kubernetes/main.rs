@@ -48,7 +48,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// One request is one session.
 async fn ask(request: axum::http::Uri) -> String {
-    let question = request.query().unwrap_or_default().to_owned();
+    let query = request.query().unwrap_or_default();
+    let question = query.strip_prefix("question=").unwrap_or(query).to_owned();
     Session::start("question").scope(answer(&question)).await
 }
 

@@ -381,7 +381,7 @@ impl Builder {
     }
 
     /// How many connections to a host are kept for later requests, up to 200; zero: none. By default 8 on AWS Lambda, 15 in
-    /// Docker, 18 on Google Cloud and Azure, 25 on EC2, else 20; half of that with less than 1 GiB of memory, a third more
+    /// Docker, 18 on Google Cloud and Azure, 25 on EC2, else 20; half of that with less than 1 GiB of memory, three tenths more
     /// from 2 GiB on, up to 40. Variable `HH_POOL_MAX_IDLE`.
     pub fn pool_max_idle(self, count: usize) -> Self {
         self.number(Field::PoolMaxIdle, count)

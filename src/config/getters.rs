@@ -454,7 +454,11 @@ impl Config {
     pub fn settings(&self) -> impl Iterator<Item = Setting<'_>> {
         Field::ALL.iter().map(|&field| Setting {
             field,
-            value: self.value(field).map(|value| value.to_string()),
+            value: self.value(field).map(|value| match field {
+                // What people said may be among them.
+                Field::SessionInputs | Field::UserProperties => key::HIDDEN.to_owned(),
+                _ => value.to_string(),
+            }),
             source: self.source_of(field),
         })
     }

@@ -643,6 +643,9 @@ impl Config {
         }
         found.retain(|&(field, ..)| self.is_set(field));
         for (field, other, why) in found {
+            // What nobody set, and is not as usual, is so for the sake of the scenario.
+            let by_scenario = !self.is_set(other) && self.is_set(Field::Scenario);
+            let other = if by_scenario { Field::Scenario } else { other };
             self.warnings.push(format!(
                 "{field} from {} has no effect: {other} from {} says that {why}",
                 self.origin(field),
@@ -751,7 +754,8 @@ const KEY_PREFIXES: &[&str] = &["hh_", "sk-", "bearer "];
 
 /// The value for a message: quoted and cut, and only if it is no secret.
 fn shown(kind: Kind, value: &Value) -> Option<String> {
-    if kind.is_secret() {
+    // What people or programs said may be among the inputs of a session.
+    if kind.is_secret() || matches!(kind, Kind::Object) {
         return None;
     }
     match value {

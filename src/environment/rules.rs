@@ -198,7 +198,7 @@ impl Place {
             Tier::Medium => (pool, ""),
             Tier::High | Tier::VeryHigh => (
                 (pool * 13 / 10).min(40),
-                "; a third more, since there is memory",
+                "; three tenths more, since there is memory",
             ),
         };
         rules.count(Field::PoolMaxIdle, pool, format!("{name}{remark}"));

@@ -249,6 +249,6 @@ impl Exporter {
             (Some(reason), None) => reason.clone(),
             (None, None) => return None,
         };
-        (left > 0).then(|| format!("{left} events are still waiting and not delivered: {why}"))
+        (left > 0).then(|| format!("{left} events are still waiting and not delivered, and lost if the program ends now: {why}"))
     }
 }

@@ -132,9 +132,10 @@ impl Worker {
                 ..FlushReport::default()
             };
             if left > 0 && late {
-                Err(undelivered(Kind::Timeout, report, "out of time"))
+                Err(undelivered(Kind::Timeout, report, ENDED_LATE))
             } else if let (Some(status), true) = (rejected, left > 0) {
-                Err(undelivered(Kind::Delivery, report, &refused(status)))
+                let why = format!("{}; what waited is lost with the end", refused(status));
+                Err(undelivered(Kind::Delivery, report, &why))
             } else if left > 0 || report.failed > 0 {
                 Err(undelivered(Kind::Delivery, report, LOST))
             } else {
@@ -166,6 +167,7 @@ impl Drop for Worker {
     }
 }
 
+const ENDED_LATE: &str = "out of time; what waited is lost with the end";
 const LOST: &str = "the endpoint refused them or they were lost";
 
 fn refused(status: u16) -> String {

@@ -98,7 +98,13 @@ impl Worker {
                     .rejected
                     .fetch_add(count, Ordering::Relaxed);
                 self.settle(&shipment);
-                self.complain(&format!("the endpoint refused {count} events: {problem}"));
+                let hint = match reply.as_ref().map(|reply| reply.status) {
+                    Ok(404 | 405) => " (is its address right?)",
+                    _ => "",
+                };
+                self.complain(&format!(
+                    "the endpoint refused {count} events: {problem}{hint}"
+                ));
             }
         }
     }
@@ -133,6 +139,11 @@ impl Worker {
         } else if !said.message.is_empty() {
             let message = excerpt(said.message.as_bytes(), config);
             self.remark(&format!("the endpoint took all events, and says{message}"));
+        } else if body.trim_ascii_start().starts_with(b"<") {
+            self.remark(
+                "the endpoint answered with a page of HTML: events may not arrive, is its address right (HH_API_URL, \
+                 HH_OTLP_ENDPOINT)?",
+            );
         }
     }
 

@@ -35,6 +35,10 @@ enum Silence {
     NoConnection,
 }
 
+/// With the usual waits, what fails so many times fails for four to eight seconds.
+#[cfg(feature = "spool")]
+const LASTING: u32 = 5;
+
 impl Pace {
     pub(super) fn new(profile: Profile) -> Self {
         Self {
@@ -110,6 +114,12 @@ impl Pace {
     #[cfg(feature = "spool")]
     pub(super) fn is_failing(&self) -> bool {
         self.failures > 0
+    }
+
+    /// Whether so many failed in a row that this is no hiccup.
+    #[cfg(feature = "spool")]
+    pub(super) fn is_lasting(&self) -> bool {
+        self.failures >= LASTING
     }
 
     pub(super) fn hurry(&mut self) {

@@ -217,10 +217,6 @@ impl Worker {
                 (requests::update(&config, *creates, body.clone()), false)
             }
         };
-        self.shared
-            .counters
-            .bytes_sent
-            .fetch_add(request.body.len() as u64, Ordering::Relaxed);
         self.shared.log.debug(|| {
             format!(
                 "from the spool to {}: {} bytes",
@@ -230,6 +226,7 @@ impl Worker {
         });
         self.spooling.replaying = true;
         let (uncertain, patience) = (self.is_cut_off(), self.patience());
+        let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             let mut announced = Vec::new();
             if !calls.is_empty() {
@@ -246,7 +243,16 @@ impl Worker {
             let result = match failed {
                 // It would fare no better on the same server.
                 Some(failure) if config.otlp_endpoint.is_none() => Err(failure),
-                _ => transport::attempt(transport, request).await,
+                _ => {
+                    let bytes = request.body.len() as u64;
+                    let result = transport::attempt(transport, request).await;
+                    let sent = bytes.saturating_mul(transport::times_sent(&result));
+                    shared
+                        .counters
+                        .bytes_sent
+                        .fetch_add(sent, Ordering::Relaxed);
+                    result
+                }
             };
             Done::Replayed(Box::new(Replayed {
                 config,

@@ -378,10 +378,11 @@ impl Worker {
         let traces_down = self.traces.until(now).is_some();
         let waited_for = self.flushes.iter().any(|flush| !flush.pending.is_settled());
         let mut kept = true;
-        if traces_down && waited_for {
+        if traces_down && (waited_for || self.traces.is_lasting()) {
+            // Whatever ends this process now finds it on disk.
             kept = self.keep_pending(0, 0);
         } else if self.traces.is_failing() || self.key_pause.is_some() {
-            // An outage that memory can outlast costs the disk nothing.
+            // A hiccup costs the disk nothing.
             let (records, bytes) = self.shared.queue.usage();
             let (most, most_bytes) = (self.config.max_queue_size, self.config.max_queue_bytes);
             if records > most / 2 || bytes > most_bytes / 2 {
