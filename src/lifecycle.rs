@@ -483,7 +483,8 @@ impl Closing {
         let drained = catch_unwind(AssertUnwindSafe(|| self.drain(started, timeout, before)));
         let outcome = drained.unwrap_or_else(|_| {
             let message = "the end of the instance failed: please report this";
-            Err(Error::new(Kind::Delivery, message))
+            let error = Error::new(Kind::Delivery, message);
+            self.shared.exporter.tolerate(Err(error))
         });
         let stage = std::mem::replace(&mut *lock(&self.stage), Stage::Over);
         if let Stage::Closing(waiting) = stage {

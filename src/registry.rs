@@ -51,6 +51,8 @@ struct Instances {
     default: Option<Instance>,
 }
 
+type Answer = Arc<Pending<Result<FlushReport, Error>>>;
+
 /// What a handle asks of the owner.
 pub(crate) trait Owner: Send + Sync {
     /// Whether spans are recorded.
@@ -130,9 +132,9 @@ pub async fn shutdown_all(timeout: Duration) -> Result<(), Error> {
         .checked_add(timeout.saturating_add(GRACE))
         .unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
     let mut outcome = Ok(());
-    for pending in close_all(timeout) {
+    for (exporter, pending) in close_all(timeout) {
         let result = pending.wait_async(deadline).await;
-        let result = result.unwrap_or_else(|| Err(late(timeout)));
+        let result = result.unwrap_or_else(|| exporter.tolerate(Err(late(timeout))));
         outcome = outcome.and(result.map(|_| ()));
     }
     outcome
@@ -148,9 +150,9 @@ pub fn shutdown_all_blocking(timeout: Duration) -> Result<(), Error> {
         .checked_add(timeout.saturating_add(GRACE))
         .unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
     let mut outcome = Ok(());
-    for pending in close_all(timeout) {
+    for (exporter, pending) in close_all(timeout) {
         let result = pending.wait(deadline);
-        let result = result.unwrap_or_else(|| Err(late(timeout)));
+        let result = result.unwrap_or_else(|| exporter.tolerate(Err(late(timeout))));
         outcome = outcome.and(result.map(|_| ()));
     }
     outcome
@@ -166,12 +168,13 @@ fn late(timeout: Duration) -> Error {
     )
 }
 
-fn close_all(timeout: Duration) -> Vec<Arc<Pending<Result<FlushReport, Error>>>> {
-    let owners = instances();
-    let owners = owners
+fn close_all(timeout: Duration) -> Vec<(Live, Answer)> {
+    let instances = instances();
+    let live = instances
         .iter()
-        .filter_map(|instance| instance.owner.upgrade());
-    owners.map(|owner| owner.close(timeout)).collect()
+        .filter_map(|instance| Some((instance.exporter()?, instance.owner.upgrade()?)));
+    live.map(|(exporter, owner)| (exporter, owner.close(timeout)))
+        .collect()
 }
 
 /// A handle to an instance: cheap to clone, and weak. Once the [`HoneyHive`](crate::HoneyHive) is dropped it does

@@ -518,6 +518,7 @@ fn an_endpoint_that_breaks_every_connection_is_left_alone() {
     let honeyhive = settings(&server.url)
         .skip_session_start(true)
         .session_id("6f1c1a3e-5a3e-4d1c-9a40-4a5d3c1b2a10")
+        .retry_first_delay(Duration::from_secs(1))
         .build()
         .unwrap();
     emit(&honeyhive, 5);

@@ -229,7 +229,10 @@ fn a_shutdown_tries_again_once_before_it_keeps() {
 
     // No time for that.
     server.answer_traces([Reply::status(503)]);
-    let honeyhive = spooling(&server.url, directory.path()).build().unwrap();
+    let honeyhive = spooling(&server.url, directory.path())
+        .retry_first_delay(Duration::from_secs(9))
+        .build()
+        .unwrap();
     emit_numbers(&honeyhive, 0..5);
     let started = Instant::now();
     assert_eq!(honeyhive.shutdown_blocking(SHORT).unwrap().spooled, 5);

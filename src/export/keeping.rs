@@ -22,6 +22,9 @@ impl Exporter {
     /// The program may be about to end: delivers what can be delivered in three quarters of the flush timeout, and keeps
     /// the rest.
     pub(crate) fn flush_or_keep(self: &Arc<Self>) {
+        if let Some(copy) = self.here() {
+            return copy.flush_or_keep();
+        }
         let started = Instant::now();
         let timeout = self.shared.config.load().flush_timeout();
         let nothing = || {
@@ -31,8 +34,9 @@ impl Exporter {
             return;
         }
         if !self.flush_is_futile() && !timeout.is_zero() {
-            let flushed = self.begin_flush(timeout - timeout / 4).wait_blocking();
-            if flushed.is_ok() || nothing() {
+            // What it says depends on how much the caller wants to be told.
+            let _ = self.begin_flush(timeout - timeout / 4).wait_blocking();
+            if nothing() {
                 return;
             }
         }

@@ -1,11 +1,11 @@
 //! What was lost so far, and whether it has been said. Knows the counters, not what is lost how.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Shared;
 use super::otlp::{Attribute, Scalar};
 use super::report::{DropReason, Dropped};
+use crate::sync::model::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Whether there are losses, for those who do not want to count.
 #[derive(Debug, Default)]

@@ -279,7 +279,7 @@ pub(super) fn spawn(shared: Arc<Shared>) -> std::io::Result<()> {
             for command in commands {
                 match command {
                     Command::Flush(pending) => flushes.push(pending),
-                    Command::Stop(_, pending) => {
+                    Command::Stop(_, _, pending) => {
                         stops.get_or_insert_with(Vec::new).extend(pending);
                     }
                     Command::Update(update) => {
@@ -342,7 +342,7 @@ fn records_that_meet_a_shutdown_are_counted_once() {
             on_a_thread(&exporter, submit),
             on_a_thread(&exporter, submit),
         ];
-        exporter.shutdown_blocking(HOUR).unwrap();
+        exporter.end(HOUR, (0, 0)).unwrap();
         join(threads);
         assert_over(&exporter.stats());
     });
@@ -359,10 +359,10 @@ fn a_flush_that_meets_a_shutdown_is_answered() {
                 exporter.begin_flush(HOUR).wait_blocking().unwrap();
             }),
             on_a_thread(&exporter, |exporter| {
-                exporter.shutdown_blocking(HOUR).unwrap();
+                exporter.end(HOUR, (0, 0)).unwrap();
             }),
         ];
-        exporter.shutdown_blocking(HOUR).unwrap();
+        exporter.end(HOUR, (0, 0)).unwrap();
         join(threads);
         assert_over(&exporter.stats());
     });
@@ -394,7 +394,7 @@ fn updates_that_meet_a_shutdown_are_counted_once() {
             on_a_thread(&exporter, update),
             on_a_thread(&exporter, update),
         ];
-        exporter.shutdown_blocking(HOUR).unwrap();
+        exporter.end(HOUR, (0, 0)).unwrap();
         join(threads);
         let stats = exporter.stats();
         assert_eq!(stats.updates_sent + stats.updates_lost, 2, "{stats:?}");
@@ -415,7 +415,7 @@ fn where_no_thread_can_be_started_nothing_waits() {
             let _ = exporter.begin_flush(HOUR).wait_blocking();
         };
         let threads = vec![on_a_thread(&exporter, work), on_a_thread(&exporter, work)];
-        let _ = exporter.shutdown_blocking(HOUR);
+        let _ = exporter.end(HOUR, (0, 0));
         join(threads);
         assert_over(&exporter.stats());
     });

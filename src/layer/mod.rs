@@ -399,17 +399,27 @@ impl Recorder {
         let Some(Some(mut fields)) = taken else {
             return;
         };
+        // There was nothing, or another thread has it: then ours comes after.
+        let had_none = fields.is_empty();
         let (limits, content) = self.capture();
         let mut visitor = Visitor::new(&mut fields, limits.attribute);
         visitor.content = content;
         values.record(&mut visitor);
         let cut = visitor.cut;
-        self.table.with(id, |record| {
-            // Whatever somebody else wrote meanwhile comes after.
-            let meanwhile = std::mem::replace(&mut record.fields, fields);
-            record.append(&meanwhile, limits);
+        let kept = self.table.with(id, |record| {
+            if had_none && !record.fields.is_empty() {
+                record.append(&fields, limits);
+            } else {
+                // Whatever somebody else wrote meanwhile comes after.
+                let meanwhile = std::mem::replace(&mut record.fields, fields);
+                record.append(&meanwhile, limits);
+            }
             touch(record, cut);
         });
+        if kept.is_none() {
+            // The instance ended meanwhile, and took the span as it was.
+            self.shared.exporter.count_cut(1);
+        }
     }
 
     fn on_event<S>(&self, event: &Event<'_>, cx: &Context<'_, S>)

@@ -38,6 +38,8 @@ pub(super) struct Announcing {
     results: Vec<(SessionId, Result<Reply, Failure>)>,
     width: usize,
     uncertain: bool,
+    /// There is no way to the server: no more are begun.
+    no_way: Option<Failure>,
 }
 
 impl Announcing {
@@ -55,6 +57,7 @@ impl Announcing {
             running: Vec::new(),
             width: if uncertain { 1 } else { ANNOUNCEMENTS },
             uncertain,
+            no_way: None,
         }
     }
 
@@ -117,6 +120,11 @@ impl Announcing {
             self.running.push((session, Box::pin(sending)));
         }
         if self.running.is_empty() {
+            // What was not begun would have fared as what found out.
+            if let Some(failure) = &self.no_way {
+                let given_up = |(session, _)| (session, Err(failure.clone()));
+                self.results.extend(self.waiting.by_ref().map(given_up));
+            }
             return Poll::Ready(None);
         }
         for (index, (_, sending)) in self.running.iter_mut().enumerate() {
@@ -124,7 +132,10 @@ impl Announcing {
                 let (session, _) = self.running.swap_remove(index);
                 let answered = !result.as_ref().is_err_and(|failure| failure.silent);
                 self.width = match &result {
-                    Err(failure) if self.uncertain && failure.connect => 0,
+                    Err(failure) if self.uncertain && failure.connect => {
+                        self.no_way = Some(failure.clone());
+                        0
+                    }
                     Ok(_) if self.width > 0 => ANNOUNCEMENTS,
                     _ => self.width,
                 };
@@ -238,6 +249,13 @@ impl Worker {
         }
     }
 
+    /// What has not been answered goes on while nobody waits for it.
+    pub(super) fn go_on_beside(&mut self, rest: Announcing) {
+        self.beside += 1;
+        self.announcing.extend(rest.sessions());
+        self.tasks.spawn(rest.beside());
+    }
+
     pub(super) fn announced(
         &mut self,
         config: &Config,
@@ -267,9 +285,7 @@ impl Worker {
             self.unanswered = true;
         }
         if let Some(rest) = rest {
-            self.beside += 1;
-            self.announcing.extend(rest.sessions());
-            self.tasks.spawn(rest.beside());
+            self.go_on_beside(*rest);
         }
         let mut unreachable = None;
         // Without a connection to the same server the parcel stays too.
@@ -321,7 +337,7 @@ impl Worker {
         let Some(parcel) = self.staged.take_if(|_| ahead) else {
             return;
         };
-        let config = self.shared.config.load_full();
+        let config = self.current();
         match (parcel, unreachable) {
             // The events would fare no better on the same server.
             (Parcel::Shipment(shipment), Some(failure)) if stays => {

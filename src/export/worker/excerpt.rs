@@ -63,7 +63,10 @@ pub(super) fn excerpt(body: &[u8], config: &Config) -> String {
 fn secrets(config: &Config) -> Vec<&str> {
     let keys = [&config.api_key, &config.ingestion_api_key];
     let keys = keys.into_iter().flatten().map(ApiKey::expose);
-    let headers = config.headers.iter().map(|(_, value)| value.as_str());
+    // `Bearer abc` may be repeated without its first word.
+    let headers = config.headers.iter().flat_map(|(_, value)| {
+        std::iter::once(value.as_str()).chain(value.split_ascii_whitespace())
+    });
     keys.chain(headers.filter(|value| value.len() >= SHORTEST))
         .collect()
 }

@@ -33,11 +33,14 @@ impl Worker {
         self.hurry();
         let stop = self.stop.get_or_insert(Stop {
             deadline,
+            patient_until: deadline,
             waiting: Vec::new(),
             exported,
             failed,
         });
         stop.deadline = deadline;
+        let now = Instant::now();
+        stop.patient_until = now + deadline.saturating_duration_since(now) / 2;
         stop.waiting.extend(pending);
         self.stop_spool(deadline);
     }

@@ -173,6 +173,8 @@ struct Flush {
 
 struct Stop {
     deadline: Instant,
+    /// From then on nothing waits for announcements any more.
+    patient_until: Instant,
     waiting: Vec<Answer>,
     exported: u64,
     failed: u64,
@@ -372,7 +374,10 @@ impl Worker {
 
     /// When there is something to do at the latest.
     fn due(&self) -> Instant {
-        let stop = self.stop.as_ref().map(|stop| stop.deadline);
+        let stop = self.stop.as_ref().map(|stop| match self.staged {
+            Some(_) => stop.patient_until.min(stop.deadline),
+            None => stop.deadline,
+        });
         // While something is on its way, often enough to notice that the process was stopped.
         let look = (!self.tasks.is_empty()).then(|| Instant::now() + LOOK);
         self.alarms
@@ -457,6 +462,15 @@ impl Worker {
         self.rest.hurry();
     }
 
+    /// The configuration in force, with all that follows from it.
+    fn current(&mut self) -> Arc<Config> {
+        let config = self.shared.config.load_full();
+        if !Arc::ptr_eq(&config, &self.config) {
+            self.adopt(Arc::clone(&config));
+        }
+        config
+    }
+
     /// Takes a new configuration over.
     fn adopt(&mut self, config: Arc<Config>) {
         self.adopt_spool(&config);
@@ -476,6 +490,8 @@ impl Worker {
             self.announcing.clear();
             self.unanswered = false;
             self.may_compress = true;
+            // Nothing is known of the other place yet.
+            lock(&self.shared.health).unreachable = None;
             self.traces = Pace::default();
             self.rest = Pace::default();
         }

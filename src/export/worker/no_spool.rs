@@ -45,6 +45,10 @@ impl Worker {
         self.lose_update(letter, problem);
     }
 
+    pub(super) const fn keeps_behind(&self, _: &Letter) -> bool {
+        false
+    }
+
     pub(super) const fn spill(&self) {}
 
     pub(super) const fn stop_spool(&self, _: Instant) {}

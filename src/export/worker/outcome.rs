@@ -274,6 +274,10 @@ impl Worker {
     /// The endpoint answers; whether it did not before.
     pub(super) fn recovered(&mut self) -> bool {
         self.traces.succeed();
+        // It waited for the same way.
+        if self.rest.is_cut_off() && requests::is_one_place(&self.config) {
+            self.rest.succeed();
+        }
         let mut health = lock(&self.shared.health);
         health.refused = None;
         let down = health.unreachable.take().is_some();
@@ -351,6 +355,7 @@ impl Worker {
                 }
                 self.letters.push_front(letter);
             }
+            Verdict::Unauthorized => self.keep_or_lose_update(&letter, &problem),
             _ => self.lose_update(&letter, &problem),
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -52,6 +52,8 @@ pub(super) struct Replayed {
     config: Arc<Config>,
     compressed: bool,
     announced: Vec<(SessionId, Result<Reply, Failure>)>,
+    /// Announcements that have not been answered, and go on.
+    rest: Option<Box<Announcing>>,
     result: Result<Reply, Failure>,
 }
 
@@ -144,7 +146,7 @@ impl Worker {
             return;
         }
         self.open_spool();
-        let config = self.shared.config.load_full();
+        let config = self.current();
         while self.load_cargo() {
             let refused = match &self.spooling.cargo {
                 Some(cargo) => {
@@ -197,6 +199,7 @@ impl Worker {
             .filter(|_| requests::has_rest(&config))
             .filter_map(|note| Some((SessionId::parse(&note.id).ok()?, note)))
             .filter(|(session, _)| !self.announced.contains(session))
+            .filter(|(session, _)| !self.announcing.contains(session))
             // Another process told this server; what this one told is known better.
             .filter(|(_, note)| cargo.own || !note.announced || cargo.server != config.server_url)
             .map(|(session, note)| (session, requests::session_restart(&config, &note.start)))
@@ -225,15 +228,26 @@ impl Worker {
             )
         });
         self.spooling.replaying = true;
-        let (uncertain, patience) = (self.is_cut_off(), self.patience());
+        let uncertain = self.is_cut_off();
+        let patience = if self.unanswered {
+            Duration::ZERO
+        } else {
+            self.patience()
+        };
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
-            let mut announced = Vec::new();
+            let (mut announced, mut rest) = (Vec::new(), None);
             if !calls.is_empty() {
                 let (transport, config) = (Arc::clone(&transport), Arc::clone(&config));
                 let announcing = Announcing::new(transport, config, calls, uncertain);
-                if let Done::Announced { results, .. } = announcing.ahead(patience).await {
-                    announced = results;
+                let done = announcing.ahead(patience).await;
+                if let Done::Announced {
+                    results,
+                    rest: goes_on,
+                    ..
+                } = done
+                {
+                    (announced, rest) = (results, goes_on);
                 }
             }
             let failed = announced.iter().find_map(|(_, result)| match result {
@@ -258,6 +272,7 @@ impl Worker {
                 config,
                 compressed,
                 announced,
+                rest,
                 result,
             }))
         });
@@ -268,10 +283,18 @@ impl Worker {
             config,
             compressed,
             announced,
+            rest,
             result,
         } = replayed;
         self.spooling.replaying = false;
         let stale = self.is_stale(&config);
+        if !stale {
+            let answered = announced.iter().any(|(_, result)| result.is_ok());
+            self.unanswered = !answered && (self.unanswered || rest.is_some());
+            if let Some(rest) = rest {
+                self.go_on_beside(*rest);
+            }
+        }
         for (session, result) in announced {
             let counters = &self.shared.counters;
             let (counter, remembered) = match &result {
@@ -446,7 +469,7 @@ impl Worker {
     }
 
     /// What is kept stays where it is until the endpoint takes it.
-    fn replay_fails(&mut self, hint: Option<std::time::Duration>, problem: &str) {
+    fn replay_fails(&mut self, hint: Option<Duration>, problem: &str) {
         self.unreachable(problem);
         self.shared.counters.retried.fetch_add(1, Ordering::Relaxed);
         let pace = &mut self.spooling.pace;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::announce::Announcing;
-use super::{Done, Parcel, STOPPED, Shipment, Worker};
+use super::{Done, Parcel, STOPPED, Shipment, Stop, Worker};
 use crate::config::{Config, Field, Source};
 use crate::export::otlp::{Notes, Settings, redacted};
 use crate::export::requests;
@@ -25,12 +25,16 @@ const MAX_UNKNOWN_TYPES: usize = 32;
 impl Worker {
     /// Puts on its way whatever may go now.
     pub(super) fn pump(&mut self) {
-        let config = self.shared.config.load_full();
-        if !Arc::ptr_eq(&config, &self.config) {
-            self.adopt(Arc::clone(&config));
-        }
+        let config = self.current();
         let now = Instant::now();
         self.key_pause = self.key_pause.filter(|until| *until > now);
+        let is_late = |stop: &Stop| now >= stop.patient_until;
+        if self.stop.as_ref().is_some_and(is_late)
+            && let Some(parcel) = self.staged.take()
+        {
+            self.unanswered = true;
+            self.dispatch(&config, parcel);
+        }
         // One parcel may wait for its sessions; whatever failed meanwhile has a pause by now, so each turn looks again.
         while self.key_pause.is_none() && self.staged.is_none() && !self.is_probing(&config) {
             if !self.letter_away
@@ -38,7 +42,9 @@ impl Worker {
                 && self.may_post_letter()
                 && let Some(letter) = self.letters.pop_front()
             {
-                self.stage(&config, Parcel::Letter(letter));
+                if !self.keeps_behind(&letter) {
+                    self.stage(&config, Parcel::Letter(letter));
+                }
                 continue;
             }
             if self.shipments_away >= self.most_away(&config)

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -281,7 +281,7 @@ impl Worker {
         if self.spooling.wanted.is_none() {
             return Kept::No;
         }
-        let config = self.shared.config.load_full();
+        let config = self.current();
         let batch = &shipment.batch;
         let meta = SpansMeta {
             protocol: shipment.envelope.protocol,
@@ -312,7 +312,7 @@ impl Worker {
         if self.spooling.wanted.is_none() {
             return Kept::No;
         }
-        let config = self.shared.config.load_full();
+        let config = self.current();
         let session = letter.update.session;
         if let Some(session) = session
             && !self.announced.contains(&session)
@@ -356,6 +356,14 @@ impl Worker {
         if self.keep_letter(letter) != Kept::Yes {
             self.lose_update(letter, problem);
         }
+    }
+
+    /// An update that comes after spans goes where these are; false: it is to be sent.
+    pub(super) fn keeps_behind(&mut self, letter: &Letter) -> bool {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.shared.counters;
+        let kept = read(&counters.spooled) + read(&counters.updates_spooled);
+        letter.after > 0 && kept > 0 && self.keep_letter(letter) == Kept::Yes
     }
 
     /// During an outage: what somebody waits for in vain, and what would crowd the queue.
@@ -431,7 +439,7 @@ impl Worker {
         match oldest.map(|(index, _)| index) {
             Some(index) => self.returned.remove(index),
             None => {
-                let config = self.shared.config.load_full();
+                let config = self.current();
                 self.build(&config)
             }
         }
