@@ -98,7 +98,10 @@ fn many_instances_leave_nothing_behind() {
         emit(&honeyhive, 1);
         match n % 3 {
             0 => drop(honeyhive),
-            1 => drop(honeyhive.shutdown_blocking(LONG).unwrap()),
+            1 => {
+                honeyhive.shutdown_blocking(LONG).unwrap();
+                assert_all_exported(&honeyhive.stats(), 1);
+            }
             _ => {
                 honeyhive.flush_blocking(LONG).unwrap();
                 // One that has to give up.
@@ -109,6 +112,7 @@ fn many_instances_leave_nothing_behind() {
                 emit(&dead, 1);
                 dead.shutdown_blocking(Duration::from_millis(1))
                     .unwrap_err();
+                assert_balanced(&dead.stats());
             }
         }
     };

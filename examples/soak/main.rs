@@ -181,7 +181,8 @@ fn account(made: u64, stats: &Stats, server: &server::Counts) -> Vec<String> {
     };
     let seen = stats.submitted + stats.sampled_out + stats.not_recorded;
     check(made == seen, format!("{made} spans made, {seen} seen"));
-    let known = stats.exported + stats.rejected + stats.dropped.total() + stats.in_flight;
+    let kept = stats.in_flight + stats.spooled;
+    let known = stats.exported + stats.rejected + stats.dropped.total() + kept;
     check(
         stats.submitted == known,
         format!("{} spans submitted, {known} known", stats.submitted),

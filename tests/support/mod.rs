@@ -53,8 +53,13 @@ pub fn emit(honeyhive: &HoneyHive, count: usize) {
 /// Every span that was submitted is somewhere, and only there.
 #[track_caller]
 pub fn assert_balanced(stats: &Stats) {
-    let known = stats.exported + stats.rejected + stats.dropped.total() + stats.in_flight;
-    assert_eq!(stats.submitted, known + stats.spooled, "{stats:#?}");
+    assert_eq!(stats.submitted, known(stats), "{stats:#?}");
+}
+
+/// Events whose fate is known, or which are still there.
+pub fn known(stats: &Stats) -> u64 {
+    let lost = stats.rejected + stats.dropped.total();
+    stats.exported + lost + stats.in_flight + stats.spooled
 }
 
 /// Nothing is on its way, and so many were submitted and exported.

@@ -5,7 +5,7 @@ use honeyhive::{Builder, HoneyHive};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tracing_subscriber::prelude::*;
 
-use super::{PATIENCE, Recorder, attribute};
+use super::{PATIENCE, Recorder, attribute, known, until};
 
 /// An instance that sends to a recording server.
 pub struct Traced {
@@ -35,8 +35,14 @@ impl Traced {
         tracing::subscriber::with_default(subscriber, f)
     }
 
+    /// Delivers what there is; then every event is somewhere, and only there.
     fn flush(&self) {
         self.honeyhive.flush_blocking(PATIENCE).expect("a delivery");
+        // Other tests may record at this moment.
+        until("the accounts to agree", || {
+            let stats = self.honeyhive.stats();
+            stats.submitted == known(&stats)
+        });
     }
 
     /// All that was recorded.
