@@ -179,6 +179,10 @@ fn a_process_that_was_stopped_does_not_storm() {
         // Until the process is ended: something to send all the time.
         loop {
             emit(&honeyhive, 1);
+            until("the accounts to agree", || {
+                let stats = honeyhive.stats();
+                stats.submitted == known(&stats)
+            });
             std::thread::sleep(Duration::from_millis(20));
         }
     };
