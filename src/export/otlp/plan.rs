@@ -11,6 +11,7 @@ use tracing::Metadata;
 use super::attributes;
 use super::protobuf::{self, Template};
 use super::redacted;
+use super::session::first_attributes;
 use super::span::{self, Settings};
 use crate::clock::Anchor;
 use crate::config::{Protocol, Rule};
@@ -239,7 +240,7 @@ impl Common {
         let known = self.sessions.iter().position(|(id, _)| *id == session);
         let at = known.unwrap_or_else(|| {
             let mut encoded = Vec::new();
-            for mut attribute in span::first_attributes(session, None, None, settings, |_| false) {
+            for mut attribute in first_attributes(session, None, None, settings, |_| false) {
                 redacted::redact(&mut attribute, &settings.redactor);
                 protobuf::put_attribute(&mut encoded, ATTRIBUTES, &attribute);
             }

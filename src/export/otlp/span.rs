@@ -5,16 +5,15 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::attributes::{Attribute, Attributes, Scalar, scalar, text, truthy};
-use super::session::AutoCreate;
+use super::session::{AutoCreate, first_attributes};
 use super::{Notes, convention};
 use crate::clock::Anchor;
 use crate::config::{EventTypes, Rule};
-use crate::event::directory;
 use crate::event::fields::{self, Entry, EventEntry, Key, LinkEntry, Reader, Value};
 use crate::event::semconv::{self, Identity, identity, name};
 use crate::event::value::merged;
 use crate::event::{EventType, Head};
-use crate::id::{EventId, SessionId};
+use crate::id::EventId;
 use crate::redact::Redactor;
 use std::sync::Arc;
 use tracing::{Level, Metadata};
@@ -684,47 +683,6 @@ impl<'a> Reading<'a> {
         }
         None
     }
-}
-
-/// The attributes that every span of a session has; `has` tells what the span says of itself, which goes first.
-pub(super) fn first_attributes<'a>(
-    session: SessionId,
-    project: Option<Cow<'a, str>>,
-    source: Option<Cow<'a, str>>,
-    settings: &'a Settings,
-    has: impl Fn(&str) -> bool,
-) -> Vec<Attribute<'a>> {
-    let mut attributes = Vec::with_capacity(12);
-    let id = || Scalar::Uuid(session.uuid());
-    attributes.push(Attribute::new("", name::SESSION_ID, id()));
-    attributes.push(Attribute::new("", name::ASSOCIATED_SESSION_ID, id()));
-    let project = project.or(settings.project.as_deref().map(Cow::Borrowed));
-    if let Some(project) = project {
-        attributes.push(Attribute::text(name::PROJECT, project.clone()));
-        attributes.push(Attribute::text(name::ASSOCIATED_PROJECT, project));
-    }
-    if let Some(auto_create) = &settings.auto_create
-        && let Some(name) = auto_create.name_of(session)
-    {
-        let yes = Scalar::Bool(true);
-        attributes.push(Attribute::new("", name::SESSION_AUTO_CREATE, yes));
-        attributes.push(Attribute::text(name::SESSION_NAME, name));
-    }
-    // What the session says goes before the instance.
-    let start = directory::evaluated(session);
-    let of_session = start.iter().flat_map(|start| &start.evaluation);
-    let of_session = of_session.map(|(key, id)| (*key, Cow::Owned(id.clone())));
-    let of_instance = settings.evaluation.iter();
-    let of_instance = of_instance.map(|(key, id)| (*key, Cow::Borrowed(id.as_str())));
-    for (key, id) in of_session.chain(of_instance) {
-        if !has(key) && !attributes.iter().any(|it| it.is(name::METADATA, key)) {
-            attributes.push(Attribute::new(name::METADATA, key, Scalar::Text(id)));
-        }
-    }
-    let source = source.unwrap_or(Cow::Borrowed(&settings.source));
-    attributes.push(Attribute::text(name::SOURCE, source.clone()));
-    attributes.push(Attribute::text(name::ASSOCIATED_SOURCE, source));
-    attributes
 }
 
 /// The namespace and the name of the attribute that a field becomes whatever its value, as `Reading::field` has it.
